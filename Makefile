@@ -15,7 +15,7 @@ $(B)/%.o: %.cc
 $(B)/libweft.a: $(LIBOBJ)
 	rm -f $@ && ar rcs $@ $^
 $(B)/unit_tests: $(TESTOBJ) $(B)/libweft.a
-	g++ $(TESTOBJ) $(B)/libweft.a -lgtest -lgtest_main $(LDLIBS) -o $@
+	g++ $(TESTOBJ) $(B)/libweft.a -lgtest_main -lgtest $(LDLIBS) -o $@
 test: all
 	$(B)/unit_tests --gtest_brief=1
 -include $(shell find build -name '*.d' 2>/dev/null)
