@@ -1,0 +1,111 @@
+#!/bin/bash
+# tools/packages.sh - the one list of the Debian packages Weft is built from, and what installs the missing ones.
+#
+#   tools/packages.sh GROUP...          installs what is missing of the groups; says nothing if nothing is
+#   tools/packages.sh --list GROUP...   prints the packages, one a line
+#
+# Groups: build, test, lint, coverage, e2e, bench. The Makefile calls it before anything is compiled, with the groups
+# that the goals at hand need. Needs root, or sudo; without either it prints the command for somebody who has.
+set -euo pipefail
+
+# Prints "package  why" lines. A line is added in the commit that starts to need the package.
+packages_of() {
+  case "$1" in
+    build) cat <<'LIST'
+g++                   the compiler
+libc6-dev             C library headers
+libfuse3-dev          FUSE, the mount (fs/fuse)
+fuse3                 fusermount3, for mounts by ordinary users
+mount                 mount(8) and umount(8)
+liburing-dev          io_uring (kernel)
+libboost-context-dev  stack switching (sched)
+libisal-dev           crc32c (kernel)
+libfmt-dev            text
+libcli11-dev          command lines (tools)
+libgtest-dev          unit tests
+LIST
+      ;;
+    test) cat <<'LIST'
+attr                  setfattr and getfattr in the end-to-end tests
+acl                   setfacl and getfacl in the end-to-end tests
+procps                ps and pgrep in the end-to-end tests
+LIST
+      ;;
+    lint) cat <<'LIST'
+clang-19              second compiler: sanitizers and fuzzers
+libclang-rt-19-dev    sanitizer and fuzzer run-times
+llvm-19               readable sanitizer stacks
+clang-tidy-19         static checks
+clang-format-19       layout
+git                   which files are ours, and which changed
+LIST
+      ;;
+    coverage) cat <<'LIST'
+gcovr                 coverage report
+LIST
+      ;;
+    e2e) cat <<'LIST'
+git                   real trees, real repositories
+rsync                 rsync -aHAX on the mount
+sqlite3               databases on the mount
+fio                   verified random I/O
+stress-ng             file-system stressors
+xfsprogs              xfs_io, for the rarer system calls
+postgresql            pgbench on the mount
+LIST
+      ;;
+    bench) cat <<'LIST'
+libbenchmark-dev      micro benchmarks
+fio                   random and streaming I/O
+fuse2fs               a peer: ext4 through FUSE
+e2fsprogs             a peer: ext4 on a loop device
+xfsprogs              a peer: xfs on a loop device
+pkgconf               builds libfuse's passthrough_ll, a peer
+LIST
+      ;;
+    *) echo "tools/packages.sh: no such group: $1" >&2; exit 2 ;;
+  esac
+}
+
+list_only=
+if [ "${1:-}" = --list ]; then list_only=1; shift; fi
+wanted=$(for group in "$@"; do packages_of "$group"; done | sort -u -k1,1)
+names=$(awk '{ print $1 }' <<<"$wanted")
+if [ -n "$list_only" ]; then echo "$names"; exit; fi
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "Not a Debian system: Weft needs what Debian calls" $names
+  exit 0
+fi
+
+# shellcheck disable=SC2086  # one word a package
+missing=$(comm -23 <(echo "$names") <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $names 2>/dev/null |
+  awk '$1 == "installed" { print $2 }' | sort -u))
+[ -n "$missing" ] || exit 0
+
+echo "Installing Debian packages that are missing here:"
+for package in $missing; do grep -E "^${package//+/\\+} " <<<"$wanted" | sed 's/^/  /'; done
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  if command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+    as_root=(sudo)
+  else
+    echo "This needs root. As root, run:  apt-get install --no-install-recommends" $missing >&2
+    exit 1
+  fi
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt_get() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=600 "$@" >"$log" 2>&1 </dev/null
+}
+# shellcheck disable=SC2086
+install_missing() { apt_get install --no-install-recommends $missing; }
+
+# Lists may be absent (a fresh container) or so old that the pool no longer has what they name.
+if ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || ! install_missing; then
+  apt_get update && install_missing || { tail -n 30 "$log" >&2; echo "apt-get could not install:" $missing >&2; exit 1; }
+fi
+echo "Installed."
