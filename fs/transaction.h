@@ -1,0 +1,68 @@
+// fs/transaction.h - the set of key changes that happens whole or not at all.
+//
+//   ops -> file, directory, xattr -> [transaction] -> volume -> journal
+//
+// A transaction is begun by Volume::begin(), which sets space aside for it, filled by the functions that take
+// Transaction&, and given to Volume::commit(). Dropped instead, it never happened: what it set aside and what it
+// allocated goes back. The changes are kept as the bytes that the journal will hold (DiskTransaction, DiskChange ...).
+//
+// Thread-safety: none; one fiber fills one transaction. Only allocate() may park.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "fs/format.h"
+#include "fs/key.h"
+#include "fs/types.h"
+#include "kernel/result.h"
+
+namespace weft::fs {
+
+class Volume;
+
+// The most that a transaction will ask for; begin() refuses (kNoSpace) or waits (for room in the log) on that ground, so that
+// nothing after it can fail for lack of space. Too high is harmless, too low is a bug and checked.
+struct TransactionNeeds {
+  std::uint32_t changes = 8;        // puts, erases, maps and unmaps
+  std::uint32_t value_bytes = 2048; // of all of them together
+  std::uint64_t data_blocks = 0;    // for allocate()
+  // May draw on the space held back so that a full volume can still delete: for what gives back more than it takes.
+  bool frees_space = false;
+};
+
+class Transaction {
+ public:
+  Transaction(Transaction&&) noexcept;
+  Transaction& operator=(Transaction&&) = delete;
+  Transaction(const Transaction&) = delete;
+  ~Transaction();
+
+  void put(Key key, std::span<const std::byte> value);       // at most kMaxValueBytes
+  void erase(Key key);
+  // File blocks [first, first + extent length) of `owner` become `blocks`. `checksums`: one a block, or none with a flag that says so;
+  // `blocks` beyond what one extent may hold are split into several changes. `fresh`: see kChangeFreshData.
+  void map(InodeNo owner, FileBlock first, BlockRange blocks, std::uint32_t extent_flags,
+           std::span<const std::uint32_t> checksums, bool fresh);
+  void unmap(InodeNo owner, FileBlock first, std::uint64_t count);
+
+  // Up to `want` blocks in one run, close behind `goal` if possible (BlockNo{} for no wish); at least 1, perhaps fewer than wanted.
+  // They belong to the transaction until it commits: then those that it mapped are the file's and any others free again.
+  Result<BlockRange> allocate(BlockNo goal, std::uint64_t want);
+
+  [[nodiscard]] bool empty() const noexcept { return changes_ == 0; }
+
+ private:
+  friend class Volume;
+  Transaction(Volume& volume, Intent intent, InodeNo about, const TransactionNeeds& needs);
+
+  Volume* volume_;                       // null once committed or moved from
+  std::vector<std::byte> bytes_;         // DiskTransaction and its changes so far
+  std::uint32_t changes_ = 0;
+  TransactionNeeds needs_;
+  std::vector<BlockRange> allocated_;
+};
+
+}  // namespace weft::fs
