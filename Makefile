@@ -8,7 +8,8 @@
 #                                                    any other tools/*.cc is shared by all of them
 #   tests/<area>/**.cc                            -> unit/<area> (GoogleTest; area: kernel ... tools, crash, sim)
 #   tests/fuzz/*_fuzz.cc                          -> fuzz/<name>: a replay of its corpus here, libFuzzer in the fuzz flavour
-#   tests/bench/*_bench.cc                        -> bench/<name>; tests/support/*.cc is linked into all tests
+#   tests/bench/*_bench.cc                        -> bench/<name>; tests/e2e/*.cc -> tests/e2e/<name>, stand-alone helpers
+#   tests/support/*.cc                            -> lib/libweft-support.a, linked into all tests
 # A change of flags or of a folder's list of files rebuilds what depends on it.
 
 .DEFAULT_GOAL := all
@@ -31,14 +32,14 @@ quiet = $(if $(V),,@echo "  $(1)  $(@:$(B)/%=%)";)
 
 GOALS := $(or $(MAKECMDGOALS),all)
 # Goals that compile nothing: no packages, no stamps.
-IDLE_GOALS := help clean stop uninstall
+IDLE_GOALS := help clean stop uninstall test-bare lint-layers lint-listed lint-documents lint-scripts
 building := $(filter-out $(IDLE_GOALS),$(GOALS))
 
 # --- Debian packages ---------------------------------------------------------------------------------------------
 # An included makefile that make itself brings up to date before it reads on: so that packages are there before
 # compilers are looked for. dpkg is asked again only when its data base has changed.
 package_groups := $(strip build \
-  $(if $(filter test check e2e test-bare,$(GOALS)),test) \
+  $(if $(filter test check,$(GOALS)),test) \
   $(if $(filter lint% format check asan tsan ubsan fuzz,$(GOALS))$(filter asan tsan ubsan fuzz,$(FLAVOUR)),lint) \
   $(if $(filter coverage,$(FLAVOUR) $(GOALS)),coverage) \
   $(if $(filter e2e,$(GOALS)),e2e) \
@@ -47,7 +48,7 @@ space := $(subst ,, )
 ifneq ($(building),)
 package_stamp := build/.packages/$(subst $(space),+,$(package_groups)).mk
 include $(package_stamp)
-$(package_stamp): tools/packages.sh $(wildcard /var/lib/dpkg/status)
+$(package_stamp): tools/packages.sh $(wildcard /var/lib/dpkg/status tests/e2e/quick)
 	@tools/packages.sh $(package_groups)
 	@mkdir -p $(@D) && touch $@
 endif
@@ -62,10 +63,11 @@ endif
 CXX := $(if $(CCACHE),ccache )$(COMPILER)
 AR := ar
 
-# initial-exec: thread_local is read anew through one accessor after a fiber migrates (sched/README.md).
+# initial-exec: thread_local is read anew through one accessor after a fiber migrates.
 CXXFLAGS := -std=c++23 -O2 -g1 -pthread -fno-omit-frame-pointer -ftls-model=initial-exec \
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough $(WERROR)
-CPPFLAGS := -I. -MMD -MP
+VERSION := 0.1.0
+CPPFLAGS := -I. -MMD -MP -DWEFT_VERSION='"$(VERSION)"'
 LDFLAGS := -pthread -Wl,--as-needed
 LDLIBS := -lfuse3 -luring -lboost_context -lisal -lfmt
 GTEST_LIBS := -lgtest_main -lgtest
@@ -112,7 +114,9 @@ UNIT_TESTS := $(TEST_AREAS:%=$(B)/unit/%)
 FUZZERS := $(fuzz_sources:tests/fuzz/%_fuzz.cc=$(B)/fuzz/%)
 BENCHES := $(bench_sources:tests/bench/%_bench.cc=$(B)/bench/%)
 
-OBJECTS := $(call object,$(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
+E2E_HELPERS := $(patsubst tests/e2e/%.cc,$(B)/tests/e2e/%,$(wildcard tests/e2e/*.cc))
+
+OBJECTS := $(call object,$(wildcard tests/e2e/*.cc) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
   $(wildcard tests/fuzz/replay.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part))))
 
 ifneq ($(building),)
@@ -122,12 +126,13 @@ $(call remember,$(B)/lists/subcommands,$(subcommand_sources))
 endif
 
 # --- Rules -------------------------------------------------------------------------------------------------------
-.PHONY: all tools unit fuzzers benches
+.PHONY: all tools unit fuzzers benches e2e-helpers
 all: tools unit  ## build libraries, tools and unit tests (FLAVOUR=release|asan|tsan|ubsan|coverage, V=1 shows commands)
 tools: $(layer_archives) $(PROGRAMS)
 unit: $(UNIT_TESTS)
 fuzzers: $(FUZZERS)
 benches: $(BENCHES)
+e2e-helpers: $(E2E_HELPERS)
 
 $(B)/obj/%.o: %.cc $(B)/flags
 	@mkdir -p $(@D)
@@ -166,22 +171,121 @@ $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,bench) $(test_archiv
 -include $(OBJECTS:.o=.d)
 .SECONDARY: $(OBJECTS)
 
+# Helpers of the end-to-end scripts stand alone: one file each, linked with nothing of ours.
+$(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o
+	$(link)
+
 # --- Tests -------------------------------------------------------------------------------------------------------
-.PHONY: test unit-tests crash sim e2e test-bare check asan tsan ubsan fuzz coverage
-test: all fuzzers  ## build and run all tests; ends with "N passed, N failed, N skipped"
+.PHONY: test unit-tests e2e test-bare check asan tsan ubsan fuzz coverage
+test: all fuzzers e2e-helpers  ## build, then run unit tests, fuzz corpora and quick end-to-end tests; ends with a sum
 	@tests/run --build $(B) unit fuzz e2e-quick
 
-unit-tests: unit  ## build and run the unit tests only
+unit-tests: unit  ## the unit tests only (also: make build/release/unit/fs builds one folder's)
 	@tests/run --build $(B) unit
 
-asan tsan ubsan:  ## the unit tests under a sanitizer of clang-19
+e2e: tools e2e-helpers  ## all end-to-end tests on real mounts, also with a server that is killed; needs /dev/fuse, takes long
+	@tests/run --build $(B) e2e
+
+test-bare:  ## make test and make run in a bare Debian 12 made by debootstrap; needs root
+	@bash tests/support/bare_debian.sh
+
+asan tsan ubsan:  ## unit tests under a sanitizer of clang-19
 	@$(MAKE) --no-print-directory FLAVOUR=$@ unit-tests
+
+FUZZ_SECONDS ?= 60
+fuzz:  ## search with every fuzz target for FUZZ_SECONDS (60) each; findings go to build/fuzz/findings
+	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzzers
+	@mkdir -p build/fuzz/findings; status=0; \
+	for source in $(fuzz_sources:tests/fuzz/%_fuzz.cc=%); do \
+	  mkdir -p build/fuzz/corpus/$$source; echo "fuzz/$$source"; kept=tests/fuzz/corpus/$$source; \
+	  build/fuzz/fuzz/$$source -max_total_time=$(FUZZ_SECONDS) -timeout=10 -artifact_prefix=build/fuzz/findings/$$source- \
+	    -print_final_stats=1 -verbosity=0 build/fuzz/corpus/$$source $$([ -d $$kept ] && echo $$kept) || status=1; \
+	done; exit $$status
+
+coverage:  ## line coverage of the unit tests, as text and as build/coverage/report/index.html
+	@$(MAKE) --no-print-directory FLAVOUR=coverage unit-tests
+	@mkdir -p build/coverage/report
+	gcovr -j $$(nproc) --root . --filter '(kernel|sched|mem|fs|net|tools)/' --object-directory build/coverage/obj \
+	  --html-details build/coverage/report/index.html --print-summary build/coverage/obj
+
+check:  ## all that should hold before a change lands: lint of everything, sanitizers, tests
+	@$(MAKE) --no-print-directory lint LINT_ALL=1
+	@for flavour in asan ubsan tsan; do echo "== $$flavour"; $(MAKE) --no-print-directory $$flavour || exit 1; done
+	@$(MAKE) --no-print-directory test
+
+# --- Lint --------------------------------------------------------------------------------------------------------
+.PHONY: lint lint-layers lint-headers lint-listed lint-documents lint-format lint-scripts lint-tidy format
+lint: lint-layers lint-headers lint-listed lint-documents lint-format lint-scripts lint-tidy  ## rules of the house; clang-tidy on changed files (LINT_ALL=1: on all)
+
+lint-layers:  ## who includes whom
+	@tests/lint/layers.sh
+
+# Each header compiles alone. Stamps with dependencies, so that only what changed is tried again.
+header_stamps := $(patsubst %,$(B)/lint/%.ok,$(wildcard $(foreach room,kernel sched mem fs fs/fuse net tools tests/support,$(room)/*.h)))
+lint-headers: $(header_stamps)  ## headers that do not compile alone
+$(B)/lint/%.ok: % $(B)/flags
+	@mkdir -p $(@D)
+	@$(COMPILER) $(CPPFLAGS) -MF $(@:.ok=.d) -MT $@ $(CXXFLAGS) \
+	  -include $< -x c++ -fsyntax-only /dev/null && touch $@
+-include $(header_stamps:.ok=.d)
+
+# Every source is known to this file: a test in a folder that nobody builds would pass forever.
+known_sources := $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
+  $(wildcard tests/e2e/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
+lint-listed:  ## sources and tests that nothing builds
+	@lost='$(filter-out $(known_sources),$(shell find . -name '*.cc' -not -path './build/*' -not -path './.*' | sed 's,^\./,,'))'; \
+	for source in $$lost; do echo "$$source: no rule of the Makefile builds it"; done; [ -z "$$lost" ]
+
+lint-documents:  ## names in documents and comments that do not exist
+	@tests/lint/documents.sh
+
+lint-format:  ## layout other than .clang-format's
+	@tests/lint/format.sh
+
+lint-scripts:  ## shell syntax
+	@for script in .ci/run tests/run $$(find tools tests -name '*.sh'); do bash -n $$script || exit 1; done
+
+lint-tidy:  ## clang-tidy-19 on changed files, or on all with LINT_ALL=1
+	@tests/lint/tidy.sh $(if $(LINT_ALL),--all) -- $(filter-out -g1 -O2,$(CXXFLAGS)) $(filter-out -MMD -MP,$(CPPFLAGS))
+
+format:  ## lay out changed files as .clang-format says
+	@tests/lint/format.sh --fix
+
+# --- Try it ------------------------------------------------------------------------------------------------------
+.PHONY: run stop
+run: tools  ## build, make an image, mount it at build/run/mnt, and say what to try
+	@tools/run.sh start $(B)/bin
+
+stop:  ## unmount what make run mounted
+	@tools/run.sh stop $(B)/bin
+
+# --- Measure -----------------------------------------------------------------------------------------------------
+.PHONY: bench
+bench: tools benches  ## all benchmarks of tests/bench; make bench-NAME runs tests/bench/NAME.sh
+	@for program in $(BENCHES); do $$program || exit 1; done
+	@for script in $(wildcard tests/bench/*.sh); do WEFT_BIN=$(CURDIR)/$(B)/bin bash $$script || exit 1; done
+
+bench-%: tests/bench/%.sh tools benches
+	@WEFT_BIN=$(CURDIR)/$(B)/bin bash $<
+
+# --- Install -----------------------------------------------------------------------------------------------------
+PREFIX ?= /usr/local
+DESTDIR ?=
+# mount(8) and fsck(8) look for their helpers here and nowhere else; HELPER_DIR= leaves the links out.
+HELPER_DIR ?= /sbin
+.PHONY: install uninstall
+install_environment = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' HELPER_DIR='$(HELPER_DIR)' BUILD='$(B)' VERSION='$(VERSION)'
+install: tools  ## install programs, libraries, headers, man pages (PREFIX, DESTDIR, HELPER_DIR)
+	@$(install_environment) tools/install.sh install
+
+uninstall:  ## remove what install put there, with the same PREFIX, DESTDIR and HELPER_DIR
+	@$(install_environment) tools/install.sh uninstall
 
 # --- The rest ----------------------------------------------------------------------------------------------------
 .PHONY: clean help
 clean:  ## remove build/
-	@if mountpoint -q build/run/mnt 2>/dev/null; then echo "build/run/mnt is mounted; make stop first" >&2; exit 1; fi
+	@if mountpoint -q build/run/mnt 2>/dev/null; then echo "build/run/mnt is mounted: make stop first" >&2; exit 1; fi
 	rm -rf build
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -7,6 +7,7 @@
 # Groups: build, test, lint, coverage, e2e, bench. The Makefile calls it before anything is compiled, with the groups
 # that the goals at hand need. Needs root, or sudo; without either it prints the command for somebody who has.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 # Prints "package  why" lines. A line is added in the commit that starts to need the package.
 packages_of() {
@@ -25,11 +26,12 @@ libcli11-dev          command lines (tools)
 libgtest-dev          unit tests
 LIST
       ;;
-    test) cat <<'LIST'
-attr                  setfattr and getfattr in the end-to-end tests
-acl                   setfacl and getfacl in the end-to-end tests
-procps                ps and pgrep in the end-to-end tests
-LIST
+    # What the end-to-end scripts say themselves ("# needs: PACKAGE..."); ps and pgrep for all of them.
+    test | e2e)
+      echo "procps  the end-to-end tests"
+      if [ "$1" = test ]; then scripts=$(sed 's/#.*//; /^ *$/d; s,^,tests/e2e/,' tests/e2e/quick); else scripts=$(echo tests/e2e/*.sh); fi
+      # shellcheck disable=SC2086
+      sed -n 's/^# needs: *//p' $scripts | tr -s ' ' '\n' | sed 's/$/  the end-to-end tests/'
       ;;
     lint) cat <<'LIST'
 clang-19              second compiler: sanitizers and fuzzers
@@ -42,16 +44,6 @@ LIST
       ;;
     coverage) cat <<'LIST'
 gcovr                 coverage report
-LIST
-      ;;
-    e2e) cat <<'LIST'
-git                   real trees, real repositories
-rsync                 rsync -aHAX on the mount
-sqlite3               databases on the mount
-fio                   verified random I/O
-stress-ng             file-system stressors
-xfsprogs              xfs_io, for the rarer system calls
-postgresql            pgbench on the mount
 LIST
       ;;
     bench) cat <<'LIST'
