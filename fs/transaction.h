@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "fs/allocator.h"
 #include "fs/format.h"
 #include "fs/key.h"
 #include "fs/types.h"
@@ -56,13 +57,21 @@ class Transaction {
 
  private:
   friend class Volume;
-  Transaction(Volume& volume, Intent intent, InodeNo about, const TransactionNeeds& needs);
+  // `reservation` covers needs.data_blocks and BTree::node_bound(needs.changes).
+  Transaction(Reservation reservation, Intent intent, InodeNo about, const TransactionNeeds& needs);
+  void add_change(ChangeKind kind, std::uint8_t flags, Key key, std::size_t value_bytes);
 
-  Volume* volume_;                       // null once committed or moved from
+  // For Volume::commit(): the bytes to apply and to log. After BTree::apply(), settle() gives back the blocks that were not
+  // mapped and what is left of the reservation; the transaction is over then.
+  [[nodiscard]] std::span<const std::byte> finish();
+  void settle();
+
+  Reservation reservation_;              // no allocator: over, or moved from
   std::vector<std::byte> bytes_;         // DiskTransaction and its changes so far
   std::uint32_t changes_ = 0;
   TransactionNeeds needs_;
-  std::vector<BlockRange> allocated_;
+  std::vector<BlockRange> unmapped_;     // allocated, not mapped (yet)
+  std::vector<BlockRange> mapped_;       // allocated and mapped
 };
 
 }  // namespace weft::fs
