@@ -52,6 +52,7 @@ struct Caller {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t pid = 0;
+  std::uint32_t umask = 0;   // of a creation: taken off the mode unless the parent has a default ACL
   // For set-gid decisions: is `gid` one of the caller's groups? The FUSE layer reads /proc on demand. Null: only `gid` above.
   bool (*in_group)(const Caller& caller, std::uint32_t gid) = nullptr;
 };
@@ -69,7 +70,7 @@ struct AttributeChange {
 };
 
 struct NewNode {
-  std::uint32_t mode = 0;           // type and permissions, umask already applied
+  std::uint32_t mode = 0;           // type and permissions; Caller::umask is not yet applied
   std::uint32_t device = 0;
 };
 
