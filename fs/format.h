@@ -258,9 +258,9 @@ inline constexpr std::uint32_t kMaxLinks = 0x7fffffff;
 // ----------------------------------------------------------------------------------------------------- journal
 
 // A record: DiskRecord, its transactions one after the other, zeros up to a multiple of kLogUnitBytes (or of the
-// device's alignment where that is larger). The log is a ring of log_blocks * 4096 bytes. A record never wraps: where it
-// would not fit before the end, a filler record (transactions == 0, one unit long; left out where not even that has
-// room) says so, and it stands at offset 0.
+// device's alignment where that is larger): stored_bytes in all. The log is a ring of log_blocks * 4096 bytes. A record
+// never wraps: where it would not fit before the end, a filler record (transactions == 0, one unit long) says so, and
+// the next one stands at offset 0, as it does where one ends exactly at the end.
 inline constexpr std::uint32_t kRecordMagic = 0x434c5457;  // "WTLC"
 inline constexpr std::uint32_t kLogUnitBytes = 512;
 
@@ -274,9 +274,16 @@ struct DiskRecord {
   le64 flushed_sequence;  // 48  highest record known to be durable when this one was written
   le32 length_bytes;      // 56  of header and transactions, without the fill
   le32 transactions;      // 60
-  std::uint8_t reserved[16];  // 64
+  le64 checkpoint;        // 64  newest durable checkpoint when it was written; one above the superblock's: that superblock rotted
+  le32 stored_bytes;      // 72  with the fill: the next record stands this much further on
+  std::uint8_t reserved[4];  // 76
 };
-static_assert(sizeof(DiskRecord) == 80);
+static_assert(sizeof(DiskRecord) == 80 && offsetof(DiskRecord, checkpoint) == 64);
+
+inline constexpr std::uint32_t kMaxRecordBytes = 1u << 20;       // stored_bytes is no more
+inline constexpr std::uint32_t kMaxTransactionBytes = 1u << 19;  // nor any transaction; nor an eighth of the log
+inline constexpr std::uint32_t kMinLogBlocks = 64;               // 256 KiB
+inline constexpr std::uint32_t kMaxLogBlocks = 1u << 18;         // 1 GiB
 
 struct DiskTransaction {
   le16 intent;        // Intent: what the operation was; for tools, people and the change feed

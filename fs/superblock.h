@@ -1,0 +1,38 @@
+// fs/superblock.h - finds the newest superblock that is whole, and writes the next one.
+//
+//   volume, checkpoint, make_volume, fsck  ->  [superblock]  ->  block device
+//
+// Four slots, two at either end of the volume; checkpoint c is in slot c % 4. A slot that is torn or unreadable is passed
+// over; one whose checksum is right and whose fields cannot be true is damage, and reported. Parks on the device.
+// Format: fs/FORMAT.md "Superblock". Tests: tests/fs/superblock_test.cc.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "fs/format.h"
+#include "fs/layout.h"
+#include "kernel/block_device.h"
+#include "kernel/clock.h"
+#include "kernel/result.h"
+
+namespace weft::fs {
+
+struct FoundSuperblock {
+  DiskSuperblock superblock;
+  // The slot that the checkpoint after this one writes holds nothing whole: either that write was torn, or it rotted. The
+  // log is searched for signs of the second.
+  bool successor_unreadable = false;
+};
+
+// kWrongFormat: no slot looks like one of ours; kCorrupt: see check_superblock(); kIo when nothing could be read.
+Result<FoundSuperblock> find_superblock(BlockDevice& device);
+
+// Seals (checksum) and writes `superblock` to its slot; not flushed.
+Status write_superblock(BlockDevice& device, const DiskSuperblock& superblock);
+Status write_superblock_to(BlockDevice& device, const DiskSuperblock& superblock, std::uint32_t slot);
+
+DiskTime disk_time(const Timespec& time) noexcept;
+
+}  // namespace weft::fs
