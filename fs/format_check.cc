@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernel/crc32c.h"
+#include "kernel/units.h"
 
 namespace weft::fs {
 namespace {

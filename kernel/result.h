@@ -27,9 +27,13 @@ inline std::unexpected<Error> fail(Errc code, std::string message) {
 
 // Evaluates to the value of `expression`, or returns its error from the enclosing function. A statement
 // expression (g++ and clang both have them) so that it works in the middle of another expression.
-#define TRY(expression)                                                                   \
-  ({                                                                                      \
-    auto try_result_ = (expression);                                                      \
-    if (!try_result_) [[unlikely]] return std::unexpected<::weft::Error>(std::move(try_result_).error()); \
-    std::move(try_result_).value();                                                       \
+#define TRY(expression) WEFT_TRY_AS(WEFT_TRY_NAME(__COUNTER__), expression)
+// A name of its own each time: the expression may be a lambda that has TRYs in it.
+#define WEFT_TRY_NAME(number) WEFT_TRY_JOIN(try_result_, number)
+#define WEFT_TRY_JOIN(left, right) left##right
+#define WEFT_TRY_AS(name, expression)                                                             \
+  ({                                                                                              \
+    auto name = (expression);                                                                     \
+    if (!name) [[unlikely]] return std::unexpected<::weft::Error>(std::move(name).error());       \
+    std::move(name).value();                                                                      \
   })
