@@ -10,7 +10,8 @@
 //   data and tree nodes        the rest
 //   block_count - 2, - 1       superblock slots 2, 3
 //
-// Checkpoint c writes superblock slot c % 4. Mounting takes the valid slot with the highest checkpoint.
+// Checkpoint c writes superblock slot c % 4 and, when that is durable, a copy to slot (c + 2) % 4. Mounting takes the valid
+// slot with the highest checkpoint.
 //   - The bitmap of group g lies at bitmap_start + 2 * g + DiskGroup::slot; its crc is in DiskGroup.
 //   - Block t of the group table lies at table_start + 2 * t + (bit t of DiskSuperblock::table_slots).
 // A checkpoint writes each changed bitmap and table block to the slot that is not current, so that the superblock's

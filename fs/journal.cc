@@ -232,7 +232,7 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
   lock.unlock();
 
   Status status = write_records(planned, batch_, flushed, checkpoint);
-  if (status && flush) status = device_.flush();
+  if (status && flush) status = flush_device();
 
   lock.lock();
   leading_ = false;
@@ -293,6 +293,14 @@ void Journal::checkpointed(const JournalMark& mark, CheckpointNo checkpoint) {
 }
 
 // ------------------------------------------------------------------------------------------------------- failure
+
+Status Journal::flush_device() {
+  const std::unique_lock lock(flush_lock_);
+  if (auto reason = failure()) return fail(std::move(*reason));
+  Status status = device_.flush();
+  if (!status) fail_for_good(Error(status.error()).with("a flush failed, the volume is read-only from here on"));
+  return status;
+}
 
 void Journal::fail_for_good(Error error) {
   {

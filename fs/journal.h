@@ -14,7 +14,7 @@
 //             J2  the order of Lsn is the order of records and of transactions within them
 //             J3  durable_ <= written_ <= committed_, and durable_ moves only when a flush (or a checkpoint) has succeeded
 //             J4  after the first failed write or flush nothing becomes durable any more
-// Locks       tree lock -> lock_. The device is never waited for under lock_.
+// Locks       tree lock -> lock_; flush_lock_ -> lock_. The device is never waited for under lock_.
 // Parks       reserve() for room; make_durable() and write_out() for the device
 // Format: fs/FORMAT.md "Journal". Replay: fs/journal_replay.h. Tests: tests/fs/journal_test.cc, tests/fs/volume_crash_test.cc
 #pragma once
@@ -92,6 +92,10 @@ class Journal {
   [[nodiscard]] std::uint64_t epoch() const noexcept { return config_.epoch; }
   [[nodiscard]] std::uint64_t offset_of(std::uint64_t position) const noexcept { return position % config_.log_bytes; }
 
+  // A flush of the device for whoever needs one. Flushes exclude each other, and none is believed after one has failed: on a
+  // device that reports a loss to one of two flushes only, the other would vouch for what is gone. Parks.
+  Status flush_device();
+
   // -- Failure: for good. The first reason stays.
   void fail_for_good(Error error);
   [[nodiscard]] std::optional<Error> failure() const;
@@ -127,6 +131,7 @@ class Journal {
   const std::uint64_t largest_record_bytes_;
   const std::uint64_t slack_bytes_;  // lost at most where the ring ends
 
+  sched::Mutex flush_lock_;
   mutable sched::Mutex lock_;
   sched::ConditionVariable led_;        // a leader is done, or the journal has failed
   sched::ConditionVariable room_made_;  // tail_ moved, room was given back, or the journal has failed

@@ -41,6 +41,13 @@ bool Layout::is_fixed(BlockNo block) const noexcept {
   return false;
 }
 
+BlockNo Layout::data_start() const noexcept {
+  const auto areas = fixed_areas();
+  BlockNo start;
+  for (std::uint32_t i = 0; i + 1 < kAreas; ++i) start = std::max(start, areas[i].end());
+  return start;
+}
+
 std::uint64_t Layout::fixed_blocks() const noexcept {
   std::uint64_t sum = 0;
   for (const BlockRange& area : fixed_areas()) sum += area.count;

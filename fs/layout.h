@@ -36,6 +36,9 @@ class Layout {
   [[nodiscard]] std::array<BlockRange, kAreas> fixed_areas() const noexcept;
   [[nodiscard]] bool is_fixed(BlockNo block) const noexcept;
   [[nodiscard]] std::uint64_t fixed_blocks() const noexcept;
+  // Tree nodes and data lie in [data_start, data_end).
+  [[nodiscard]] BlockNo data_start() const noexcept;
+  [[nodiscard]] BlockNo data_end() const noexcept { return BlockNo(block_count - 2); }
 
   [[nodiscard]] BlockNo superblock_slot(std::uint32_t slot) const noexcept {
     return slot < 2 ? BlockNo(slot) : BlockNo(block_count - kSuperblockSlots + slot);

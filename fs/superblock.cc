@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -76,10 +77,9 @@ Result<FoundSuperblock> find_superblock(BlockDevice& device) {
   FoundSuperblock result;
   result.superblock = newest->superblock;
   const Layout layout(result.superblock);
-  const BlockNo successor = layout.superblock_slot((result.superblock.checkpoint + 1) % kSuperblockSlots);
-  result.successor_unreadable = true;
-  for (const Slot& slot : found) {
-    if (slot.where == successor) result.successor_unreadable = false;
+  for (std::uint32_t slot = 0; slot < kSuperblockSlots; ++slot) {
+    const BlockNo where = layout.superblock_slot(slot);
+    if (std::ranges::none_of(found, [&](const Slot& one) { return one.where == where; })) result.slot_unreadable = true;
   }
   return result;
 }
@@ -95,6 +95,10 @@ Status write_superblock_to(BlockDevice& device, const DiskSuperblock& superblock
 
 Status write_superblock(BlockDevice& device, const DiskSuperblock& superblock) {
   return write_superblock_to(device, superblock, superblock.checkpoint % kSuperblockSlots);
+}
+
+Status write_superblock_copy(BlockDevice& device, const DiskSuperblock& superblock) {
+  return write_superblock_to(device, superblock, (superblock.checkpoint + 2) % kSuperblockSlots);
 }
 
 DiskTime disk_time(const Timespec& time) noexcept {

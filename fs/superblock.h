@@ -2,7 +2,8 @@
 //
 //   volume, checkpoint, make_volume, fsck  ->  [superblock]  ->  block device
 //
-// Four slots, two at either end of the volume; checkpoint c is in slot c % 4. A slot that is torn or unreadable is passed
+// Four slots, two at either end of the volume; checkpoint c goes to slot c % 4 and, once it is durable there, to (c + 2) % 4,
+// which is at the other end. A slot that is torn or unreadable is passed
 // over; one whose checksum is right and whose fields cannot be true is damage, and reported. Parks on the device.
 // Format: fs/FORMAT.md "Superblock". Tests: tests/fs/superblock_test.cc.
 #pragma once
@@ -21,9 +22,9 @@ namespace weft::fs {
 
 struct FoundSuperblock {
   DiskSuperblock superblock;
-  // The slot that the checkpoint after this one writes holds nothing whole: either that write was torn, or it rotted. The
-  // log is searched for signs of the second.
-  bool successor_unreadable = false;
+  // Some slot holds nothing whole: either a write to it was torn, or it rotted, and may have been newer. The log is searched
+  // for signs of that.
+  bool slot_unreadable = false;
 };
 
 // kWrongFormat: no slot looks like one of ours; kCorrupt: see check_superblock(); kIo when nothing could be read.
@@ -31,6 +32,7 @@ Result<FoundSuperblock> find_superblock(BlockDevice& device);
 
 // Seals (checksum) and writes `superblock` to its slot; not flushed.
 Status write_superblock(BlockDevice& device, const DiskSuperblock& superblock);
+Status write_superblock_copy(BlockDevice& device, const DiskSuperblock& superblock);
 Status write_superblock_to(BlockDevice& device, const DiskSuperblock& superblock, std::uint32_t slot);
 
 DiskTime disk_time(const Timespec& time) noexcept;

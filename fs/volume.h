@@ -31,6 +31,10 @@
 #include "kernel/function_ref.h"
 #include "kernel/result.h"
 
+namespace weft {
+class Entropy;
+}
+
 namespace weft::fs {
 
 struct VolumeOptions {
@@ -107,7 +111,8 @@ struct MakeVolumeOptions {
   DiskUuid uuid{};                       // all zero: a random one
   std::uint64_t log_bytes = 0;           // 0: by the volume's size
   bool discard = true;
-  Clock* clock = nullptr;
+  Clock* clock = nullptr;                // null: system_clock()
+  Entropy* entropy = nullptr;            // for uuid and hash seed; null: system_entropy()
 };
 
 // Writes an empty file system (a root directory, mode 0755, owned by `uid`:`gid`) over all of `device`. Parks.

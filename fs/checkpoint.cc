@@ -1,0 +1,121 @@
+#include "fs/checkpoint.h"
+
+#include <sys/uio.h>
+
+#include <algorithm>
+
+#include "fs/format_check.h"
+#include "fs/superblock.h"
+#include "kernel/check.h"
+
+namespace weft::fs {
+namespace {
+
+constexpr std::size_t kMaxGathered = 256;  // pages in one request: 1 MiB
+constexpr std::size_t kMaxRequests = 32;   // at a time
+
+// Writes blocks given in ascending order: neighbours in one request, many requests at once.
+class BlockWriter {
+ public:
+  explicit BlockWriter(BlockDevice& device) : device_(device) { vectors_.reserve(kMaxGathered * kMaxRequests); }
+
+  Status add(BlockNo block, const std::byte* bytes) {
+    if (requests_.empty() || block != next_ || requests_.back().vectors.size() == kMaxGathered) {
+      if (requests_.size() == kMaxRequests) TRY(finish());
+      requests_.push_back({BlockOp::kWrite, block.value() * kBlockBytes, 0, std::span<const iovec>(vectors_.data() + vectors_.size(), 0)});
+    }
+    vectors_.push_back({const_cast<std::byte*>(bytes), kBlockBytes});  // within what was reserved: spans stay valid
+    BlockIo& request = requests_.back();
+    request.vectors = std::span<const iovec>(request.vectors.data(), request.vectors.size() + 1);
+    request.length_bytes += kBlockBytes;
+    next_ = block + 1;
+    return {};
+  }
+
+  Status finish() {
+    Status status;
+    if (!requests_.empty()) status = device_.run(requests_);
+    requests_.clear();
+    vectors_.clear();
+    return status;
+  }
+
+ private:
+  BlockDevice& device_;
+  std::vector<iovec> vectors_;
+  std::vector<BlockIo> requests_;
+  BlockNo next_;
+};
+
+}  // namespace
+
+Status Checkpointer::run() {
+  const std::lock_guard lock(run_lock_);
+  return run_locked();
+}
+
+Status Checkpointer::run_once_since(CheckpointNo seen) {
+  const std::lock_guard lock(run_lock_);
+  if (done() > seen) return {};
+  return run_locked();
+}
+
+Status Checkpointer::run_locked() {
+  if (auto failure = journal_.failure()) return fail(std::move(*failure));
+  TRY(allocator_.prepare_freeze());
+  FrozenSpace space;
+  JournalMark mark;
+  DiskSuperblock next = superblock_;
+  const FrozenTree tree = TRY(tree_.freeze([&]() -> Status {
+    space = TRY(allocator_.freeze());
+    mark = journal_.mark();
+    next.next_inode = counters_.next_inode.load(std::memory_order_relaxed);
+    next.inode_count = counters_.inode_count.load(std::memory_order_relaxed);
+    next.state = counters_.state.load(std::memory_order_relaxed);
+    next.error_count = counters_.error_count.load(std::memory_order_relaxed);
+    return {};
+  }));
+  WEFT_CHECK(tree.checkpoint.value() == superblock_.checkpoint + 1);  // C1
+  next.checkpoint = tree.checkpoint.value();
+  next.root.block = tree.root.block.value();
+  next.root.birth = tree.root.birth.value();
+  next.root_level = tree.root.level;
+  next.free_blocks = space.free_blocks;
+  next.log_tail_bytes = journal_.offset_of(mark.position);
+  next.log_tail_sequence = mark.sequence;
+  next.log_epoch = journal_.epoch();
+  next.next_lsn = mark.next_lsn.value();
+  const GroupTable::Staged staged = groups_.stage(space, next);
+
+  Status status = write_all(tree, staged);
+  if (status) status = journal_.flush_device();
+  if (status) status = write_superblock(device_, next);
+  if (status) status = journal_.flush_device();  // THE NEW STATE TAKES OVER HERE
+  // Again at the other end of the volume, so that the loss of one block does not set it back. The next flush covers it.
+  if (status) status = write_superblock_copy(device_, next);
+  if (!status) {
+    journal_.fail_for_good(Error(status.error()).with("a checkpoint failed, the volume is read-only from here on"));
+    return status;
+  }
+  superblock_ = next;
+  groups_.commit(staged);
+  tree_.written(tree);
+  (void)allocator_.thaw(std::move(space));
+  journal_.checkpointed(mark, tree.checkpoint);
+  done_.store(tree.checkpoint.value(), std::memory_order_release);
+  return {};
+}
+
+Status Checkpointer::write_all(const FrozenTree& tree, const GroupTable::Staged& staged) {
+  BlockWriter writer(device_);
+  for (const FrozenNode& node : tree.nodes) {
+    BTree::seal(node);
+    TRY(writer.add(node.block, node.page.data()));
+  }
+  std::vector<GroupTable::Write> writes = staged.writes;
+  std::ranges::sort(writes, {}, &GroupTable::Write::block);
+  for (const GroupTable::Write& write : writes) TRY(writer.add(write.block, write.bytes));
+  return writer.finish();
+}
+
+}  // namespace weft::fs
