@@ -17,6 +17,7 @@
 #include "fs/allocator.h"
 #include "fs/format.h"
 #include "fs/key.h"
+#include "fs/log_room.h"
 #include "fs/types.h"
 #include "kernel/result.h"
 
@@ -66,6 +67,7 @@ class Transaction {
   [[nodiscard]] std::span<const std::byte> finish();
   void settle();
 
+  LogRoom log_room_;                     // set by Volume::begin()
   Reservation reservation_;              // no allocator: over, or moved from
   std::vector<std::byte> bytes_;         // DiskTransaction and its changes so far
   std::uint32_t changes_ = 0;
