@@ -1,25 +1,119 @@
-// sched/mutex.h - mutual exclusion for fibers and plain threads alike. (Stand-in on std types until the scheduler lands.)
+// sched/mutex.h - mutual exclusion for fibers and plain threads alike.
+//
+// Lockable as std::lock_guard, std::unique_lock and std::shared_lock want it. lock() parks a fiber and blocks a thread. Owned by
+// the fiber, not its thread: it may be unlocked on another worker. Not recursive.
+//
+// Mutex: a newcomer may overtake those who wait, but one that has been overtaken once is handed the lock. One atomic when free.
+// SharedMutex: first come, first served, so neither readers nor writers starve; therefore a fiber that holds it shared must not
+// ask for it again: a writer between the two would stop both.
+// Tests: tests/sched/mutex_test.cc.
 #pragma once
-#include <mutex>
-#include <shared_mutex>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "kernel/spinlock.h"
+#include "sched/current.h"
+#include "sched/deadline.h"
+#include "sched/waiter.h"
+
 namespace weft::sched {
+
 class Mutex {
  public:
-  void lock() { m_.lock(); }
-  bool try_lock() { return m_.try_lock(); }
-  void unlock() { m_.unlock(); }
+  Mutex() noexcept = default;
+  // Waits for an unlock() that has let the destroyer in and is about to return.
+  ~Mutex() {
+    queue_lock_.lock();
+    queue_lock_.unlock();
+  }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+
+  void lock() {
+    simulation_point();
+    if (!try_lock()) lock_slow(Deadline::never());
+  }
+  bool try_lock() noexcept {
+    std::uint32_t free = 0;
+    return word_.compare_exchange_strong(free, kLocked, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+  // False: the deadline passed first.
+  bool try_lock_until(Deadline deadline) { return try_lock() || lock_slow(deadline); }
+  bool try_lock_for(std::chrono::nanoseconds timeout) { return try_lock() || lock_slow(Deadline::after(timeout)); }
+  void unlock() {
+    std::uint32_t mine = kLocked;
+    if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) unlock_slow();
+  }
+
  private:
-  std::mutex m_;
+  static constexpr std::uint32_t kLocked = 1, kWaiters = 2;
+  bool lock_slow(Deadline deadline);
+  void unlock_slow();
+
+  std::atomic<std::uint32_t> word_{0};        // kWaiters changes under queue_lock_ only
+  Spinlock queue_lock_;
+  WaitQueue queue_;                           // guarded by queue_lock_
 };
+
 class SharedMutex {
  public:
-  void lock() { m_.lock(); }
-  bool try_lock() { return m_.try_lock(); }
-  void unlock() { m_.unlock(); }
-  void lock_shared() { m_.lock_shared(); }
-  bool try_lock_shared() { return m_.try_lock_shared(); }
-  void unlock_shared() { m_.unlock_shared(); }
+  SharedMutex() noexcept = default;
+  // As ~Mutex().
+  ~SharedMutex() {
+    queue_lock_.lock();
+    queue_lock_.unlock();
+  }
+  SharedMutex(const SharedMutex&) = delete;
+  SharedMutex& operator=(const SharedMutex&) = delete;
+
+  void lock() {
+    simulation_point();
+    if (!try_lock()) wait(true, Deadline::never());
+  }
+  bool try_lock() noexcept {
+    std::uint32_t free = 0;
+    return word_.compare_exchange_strong(free, kWriter, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+  bool try_lock_until(Deadline deadline) { return try_lock() || wait(true, deadline); }
+  bool try_lock_for(std::chrono::nanoseconds timeout) { return try_lock() || wait(true, Deadline::after(timeout)); }
+  void unlock() {
+    std::uint32_t mine = kWriter;
+    if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) release(kWriter);
+  }
+
+  void lock_shared() {
+    simulation_point();
+    if (!try_lock_shared()) wait(false, Deadline::never());
+  }
+  bool try_lock_shared() noexcept {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    while ((word & (kWriter | kWaiters)) == 0)
+      if (word_.compare_exchange_weak(word, word + kReader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    return false;
+  }
+  bool try_lock_shared_until(Deadline deadline) { return try_lock_shared() || wait(false, deadline); }
+  bool try_lock_shared_for(std::chrono::nanoseconds timeout) {
+    return try_lock_shared() || wait(false, Deadline::after(timeout));
+  }
+  void unlock_shared() {
+    // With waiters the count changes under the queue's lock, so that the last reader out is told from the first one in.
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    while ((word & kWaiters) == 0)
+      if (word_.compare_exchange_weak(word, word - kReader, std::memory_order_release, std::memory_order_relaxed)) return;
+    release(kReader);
+  }
+
  private:
-  std::shared_mutex m_;
+  static constexpr std::uint32_t kWriter = 1, kWaiters = 2, kReader = 4;
+  bool wait(bool exclusive, Deadline deadline);
+  void release(std::uint32_t held);
+  void grant();
+
+  std::atomic<std::uint32_t> word_{0};        // while kWaiters is set, changes under queue_lock_ only
+  Spinlock queue_lock_;
+  WaitQueue queue_;                           // guarded by queue_lock_
 };
+
 }  // namespace weft::sched

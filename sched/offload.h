@@ -1,0 +1,68 @@
+// sched/offload.h - runs calls that block (old system calls, foreign libraries) on threads of their own.
+//
+//   auto text = sched::blocking([&] { return slow_library_call(path); });
+//
+// The fiber parks meanwhile and its worker goes on. From a plain thread, or in a Simulation, the call is made where it stands.
+// Captures may refer to the fiber's stack. The callable must not throw.
+// Tests: tests/sched/offload_test.cc.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "kernel/function_ref.h"
+
+namespace weft::sched {
+
+// Parks until `call` has run.
+void run_blocking(FunctionRef<void()> call) noexcept;
+
+template <typename F>
+auto blocking(F&& call) -> std::invoke_result_t<F&> {
+  using R = std::invoke_result_t<F&>;
+  if constexpr (std::is_void_v<R>) {
+    run_blocking([&] { call(); });
+  } else {
+    std::optional<R> result;
+    run_blocking([&] { result.emplace(call()); });
+    return *std::move(result);
+  }
+}
+
+// The threads, made as needed up to a bound and ended after idling. Internal; one for each runtime. Thread-safe.
+class OffloadPool {
+ public:
+  explicit OffloadPool(unsigned max_threads = 64) noexcept : max_threads_(max_threads) {}
+  ~OffloadPool();
+  OffloadPool(const OffloadPool&) = delete;
+  OffloadPool& operator=(const OffloadPool&) = delete;
+
+  struct Job {
+    FunctionRef<void()> call;
+    FunctionRef<void()> done;      // the last touch of the job
+    Job* next = nullptr;
+  };
+  void submit(Job& job);
+
+ private:
+  void serve();
+
+  const unsigned max_threads_;
+  std::mutex lock_;                // guards all below
+  std::condition_variable work_;
+  Job* head_ = nullptr;
+  Job* tail_ = nullptr;
+  unsigned idle_ = 0;
+  unsigned queued_ = 0;
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace weft::sched

@@ -1,0 +1,30 @@
+#include "sched/runtime.h"
+
+#include "sched/scheduler.h"
+
+namespace weft::sched {
+
+Runtime::Runtime(std::unique_ptr<Scheduler> scheduler) noexcept : scheduler_(std::move(scheduler)) {}
+Runtime::Runtime(Runtime&& other) noexcept = default;
+Runtime::~Runtime() = default;
+
+Result<Runtime> Runtime::create(const Options& options) {
+  return Runtime(TRY(Scheduler::create({.name = options.name,
+                                        .workers = options.workers,
+                                        .stack_bytes = options.stack_bytes,
+                                        .use_io_uring = options.use_io_uring,
+                                        .simulated = false})));
+}
+
+Fiber Runtime::spawn(std::string_view name, std::move_only_function<void()> body) {
+  return Fiber(scheduler_->spawn(name, std::move(body)));
+}
+
+Fiber Runtime::spawn_pinned(unsigned worker_index, std::string_view name, std::move_only_function<void()> body) {
+  return Fiber(scheduler_->spawn(name, std::move(body), static_cast<int>(worker_index)));
+}
+
+unsigned Runtime::worker_count() const noexcept { return scheduler_->worker_count(); }
+RuntimeReport Runtime::report() const { return scheduler_->report(); }
+
+}  // namespace weft::sched

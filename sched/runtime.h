@@ -1,0 +1,68 @@
+// sched/runtime.h - threads that run fibers, for as long as the object lives.
+//
+//   auto runtime = TRY(sched::Runtime::create({.workers = 2}));
+//   int answer = runtime.block_on([] { return compute_on_fibers(); });
+//
+// Several may live in one process, each with its own workers; fibers of different runtimes and plain threads may share mutexes,
+// channels and the rest. The destructor asks fibers that still live to stop, waits for them, and then ends the workers; call
+// it from a plain thread. Not for use in a child after fork().
+// Tests: tests/sched/runtime_test.cc.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "kernel/result.h"
+#include "sched/inspect.h"
+#include "sched/spawn.h"
+
+namespace weft::sched {
+
+class Scheduler;
+
+class Runtime {
+ public:
+  struct Options {
+    std::string name = "weft";                  // of its threads, for people
+    unsigned workers = 0;                       // 0: one for each CPU this process may use
+    std::size_t stack_bytes = 128 * 1024;       // of each fiber; memory is used as deep as it is touched
+    bool use_io_uring = true;                   // false, or none to be had: I/O goes through threads, slower
+  };
+
+  // kNoMemory, kIo when threads or rings cannot be made.
+  static Result<Runtime> create(const Options& options);
+  static Result<Runtime> create() { return create(Options{}); }
+  Runtime(Runtime&& other) noexcept;
+  Runtime& operator=(Runtime&&) = delete;
+  ~Runtime();
+
+  // From any thread or fiber.
+  Fiber spawn(std::string_view name, std::move_only_function<void()> body);
+  Fiber spawn_pinned(unsigned worker_index, std::string_view name, std::move_only_function<void()> body);
+  // Runs `f` on a fiber and waits for it; its result, or what it throws. From a plain thread or a fiber.
+  template <typename F>
+  std::invoke_result_t<F&> block_on(F&& f) {
+    using R = std::invoke_result_t<F&>;
+    if constexpr (std::is_void_v<R>) {
+      spawn("block_on", [&] { f(); }).join();
+    } else {
+      std::optional<R> result;
+      spawn("block_on", [&] { result.emplace(f()); }).join();
+      return *std::move(result);
+    }
+  }
+
+  [[nodiscard]] unsigned worker_count() const noexcept;
+  [[nodiscard]] RuntimeReport report() const;
+
+ private:
+  explicit Runtime(std::unique_ptr<Scheduler> scheduler) noexcept;
+  std::unique_ptr<Scheduler> scheduler_;
+};
+
+}  // namespace weft::sched

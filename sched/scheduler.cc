@@ -1,0 +1,310 @@
+#include "sched/scheduler.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "kernel/check.h"
+#include "sched/current.h"
+#include "sched/offload.h"
+
+namespace weft::sched {
+namespace {
+
+constexpr auto kWatchPeriod = std::chrono::milliseconds(5);
+constexpr int kQuietPeriodsBeforeSleep = 20;
+
+std::int64_t monotonic_ns() noexcept {
+  timespec at{};
+  clock_gettime(CLOCK_MONOTONIC, &at);
+  return at.tv_sec * 1'000'000'000 + at.tv_nsec;
+}
+
+unsigned usable_cpus() noexcept {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+}  // namespace
+
+std::chrono::nanoseconds now() noexcept {
+  Worker* worker = current_worker();
+  return std::chrono::nanoseconds(worker != nullptr ? worker->scheduler().now_ns() : monotonic_ns());
+}
+
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options), stacks_(options.stack_bytes), offload_(std::make_unique<OffloadPool>()) {}
+
+Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& options) {
+  std::unique_ptr<Scheduler> made(new Scheduler(options));
+  const unsigned count = options.simulated ? 1 : (options.workers != 0 ? options.workers : usable_cpus());
+  for (unsigned i = 0; i < count; ++i) made->workers_.push_back(std::make_unique<Worker>(*made, i));
+  made->idle_workers_.reserve(count);
+  if (options.simulated) return made;
+
+  // Each worker makes its ring on its own thread, as a single-issuer ring wants it.
+  std::mutex lock;
+  std::condition_variable changed;
+  unsigned reported = 0;
+  bool go = false;
+  bool give_up = false;
+  Status first_error;
+  for (auto& worker : made->workers_) {
+    worker->thread = std::thread([&, w = worker.get()] {
+      pthread_setname_np(pthread_self(), (options.name.substr(0, 10) + "-w" + std::to_string(w->index())).c_str());
+      auto started = w->start_on_this_thread();
+      std::unique_lock guard(lock);
+      if (!started && first_error) first_error = started;
+      ++reported;
+      changed.notify_all();
+      changed.wait(guard, [&] { return go || give_up; });
+      const bool leave = give_up;
+      --reported;
+      changed.notify_all();
+      guard.unlock();
+      if (!leave) w->run();
+    });
+  }
+  {
+    std::unique_lock guard(lock);
+    changed.wait(guard, [&] { return reported == count; });
+    go = first_error.has_value();
+    give_up = !go;
+    changed.notify_all();
+    changed.wait(guard, [&] { return reported == 0; });  // they are done with our locals
+  }
+  if (!first_error) {
+    made->stopping_.store(true);
+    return fail(std::move(first_error).error());
+  }
+  made->start_watchdog();
+  return made;
+}
+
+Scheduler::~Scheduler() {
+  Worker* here = current_worker();
+  WEFT_CHECK(here == nullptr || &here->scheduler() != this);
+  request_stop_all();
+  if (!options_.simulated) {
+    for (auto alive = live_.load(std::memory_order_acquire); alive != 0; alive = live_.load(std::memory_order_acquire))
+      live_.wait(alive, std::memory_order_acquire);
+  }
+  offload_.reset();
+  while (outside_.load(std::memory_order_acquire) != 0) sched_yield();
+  if (watchdog_.joinable()) {
+    {
+      const std::lock_guard guard(watch_lock_);
+      watch_stop_ = true;
+    }
+    watch_wake_.notify_all();
+    watchdog_.join();
+  }
+  stopping_.store(true, std::memory_order_release);
+  for (auto& worker : workers_)
+    if (worker->reactor_ != nullptr) worker->wake();
+  for (auto& worker : workers_)
+    if (worker->thread.joinable()) worker->thread.join();
+}
+
+// --- Fibers in and out ----------------------------------------------------------------------------------------------
+
+FiberState* Scheduler::spawn(std::string_view name, std::move_only_function<void()> body, int worker_index) {
+  auto* fiber = new FiberState(name, std::move(body));
+  fiber->scheduler = this;
+  fiber->id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  if (worker_index >= 0) {
+    WEFT_CHECK(static_cast<unsigned>(worker_index) < worker_count());
+    fiber->pinned.store(workers_[static_cast<std::size_t>(worker_index)].get(), std::memory_order_relaxed);
+  }
+  live_.fetch_add(1, std::memory_order_relaxed);
+  {
+    Shard& shard = shards_[fiber->id % kShards];
+    const std::lock_guard guard(shard.lock);
+    fiber->registry_next = shard.head;
+    if (shard.head != nullptr) shard.head->registry_previous = fiber;
+    shard.head = fiber;
+  }
+  Worker* here = current_worker();
+  if (here != nullptr && &here->scheduler() == this) {
+    here->push_spawned(fiber);
+  } else if (options_.simulated) {
+    workers_[0]->simulated_ready_.push_back(fiber);
+  } else {
+    make_ready(fiber);
+  }
+  return fiber;
+}
+
+void Scheduler::ended(FiberState* fiber) noexcept {
+  {
+    Shard& shard = shards_[fiber->id % kShards];
+    const std::lock_guard guard(shard.lock);
+    (fiber->registry_previous != nullptr ? fiber->registry_previous->registry_next : shard.head) = fiber->registry_next;
+    if (fiber->registry_next != nullptr) fiber->registry_next->registry_previous = fiber->registry_previous;
+  }
+  fiber->finish();
+  fiber->unref();
+  if (live_.fetch_sub(1, std::memory_order_acq_rel) == 1) live_.notify_all();
+}
+
+void Scheduler::make_ready(FiberState* fiber) noexcept {
+  Worker* here = current_worker();
+  if (here != nullptr && &here->scheduler() == this) {
+    here->push_woken(fiber);
+    return;
+  }
+  // Once it is queued, the fiber may run, end, and with it the runtime: whose destructor waits for this count.
+  outside_.fetch_add(1, std::memory_order_acq_rel);
+  fiber->phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
+  if (Worker* home = fiber->pinned.load(std::memory_order_relaxed)) {
+    home->post(fiber);
+  } else {
+    injector_.push(fiber);
+    notify_one();
+  }
+  outside_.fetch_sub(1, std::memory_order_acq_rel);
+}
+
+void Scheduler::request_stop_all() noexcept {
+  for (Shard& shard : shards_) {
+    std::vector<FiberState*> fibers;
+    {
+      const std::lock_guard guard(shard.lock);
+      for (FiberState* fiber = shard.head; fiber != nullptr; fiber = fiber->registry_next) {
+        fiber->ref();
+        fibers.push_back(fiber);
+      }
+    }
+    for (FiberState* fiber : fibers) {
+      fiber->request_stop();
+      fiber->unref();
+    }
+  }
+}
+
+std::int64_t Scheduler::now_ns() const noexcept { return options_.simulated ? virtual_ns_ : monotonic_ns(); }
+
+// --- Who is awake ---------------------------------------------------------------------------------------------------
+
+bool Scheduler::begin_search() noexcept {
+  const std::uint32_t searching = idle_.load(std::memory_order_relaxed) >> 16;
+  if (searching != 0 && 2 * (searching + 1) > worker_count()) return false;
+  idle_.fetch_add(kSearchingOne, std::memory_order_acq_rel);
+  return true;
+}
+
+bool Scheduler::end_search() noexcept { return idle_.fetch_sub(kSearchingOne, std::memory_order_acq_rel) >> 16 == 1; }
+
+void Scheduler::list_idle(Worker& worker, bool was_searching) noexcept {
+  const std::lock_guard guard(idle_lock_);
+  idle_workers_.push_back(&worker);
+  idle_.fetch_add(was_searching ? 1 - kSearchingOne : 1, std::memory_order_acq_rel);
+}
+
+bool Scheduler::unlist_idle(Worker& worker) noexcept {
+  const std::lock_guard guard(idle_lock_);
+  const auto found = std::find(idle_workers_.begin(), idle_workers_.end(), &worker);
+  if (found == idle_workers_.end()) return false;
+  idle_workers_.erase(found);
+  idle_.fetch_sub(1, std::memory_order_acq_rel);
+  return true;
+}
+
+void Scheduler::notify_one() noexcept {
+  // A read-modify-write, not a load: it comes before or after a sleeper's own in one order, so that either we see the
+  // sleeper or the sleeper sees what was queued (R2 in worker.h).
+  const std::uint32_t idle = idle_.fetch_add(0, std::memory_order_acq_rel);
+  if (idle >> 16 != 0 || (idle & 0xFFFF) == 0) return;
+  Worker* chosen = nullptr;
+  {
+    const std::lock_guard guard(idle_lock_);
+    if (idle_workers_.empty()) return;
+    chosen = idle_workers_.back();
+    idle_workers_.pop_back();
+    idle_.fetch_add(kSearchingOne - 1, std::memory_order_acq_rel);
+  }
+  if (Worker* here = current_worker(); here != nullptr) Worker::bump(here->wakes_sent_);
+  chosen->wake();
+  if (watch_asleep_.load(std::memory_order_relaxed) && watch_asleep_.exchange(false)) watch_wake_.notify_all();
+}
+
+bool Scheduler::work_visible() const noexcept {
+  if (!injector_.empty()) return true;
+  return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->has_stealable(); });
+}
+
+// --- The watchdog: what waits behind a fiber that does not let go is given to an idle worker ------------------------
+
+void Scheduler::start_watchdog() {
+  if (worker_count() < 2) return;
+  watchdog_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), (options_.name.substr(0, 9) + "-watch").c_str());
+    watch();
+  });
+}
+
+void Scheduler::watch() {
+  std::vector<std::uint64_t> seen(worker_count(), 0);
+  int quiet = 0;
+  std::unique_lock guard(watch_lock_);
+  while (!watch_stop_) {
+    if (quiet >= kQuietPeriodsBeforeSleep) {
+      watch_asleep_.store(true);
+      // Looks once more now and then, because a worker may get busy by its own ring without being woken.
+      watch_wake_.wait_for(guard, 20 * kWatchPeriod, [this] { return watch_stop_ || !watch_asleep_.load(); });
+      watch_asleep_.store(false);
+      quiet = kQuietPeriodsBeforeSleep - 1;
+    } else {
+      watch_wake_.wait_for(guard, kWatchPeriod, [this] { return watch_stop_; });
+    }
+    bool any_awake = false;
+    bool stuck = false;
+    for (unsigned i = 0; i < worker_count(); ++i) {
+      const Worker& worker = *workers_[i];
+      const std::uint64_t switches = worker.switches();
+      any_awake = any_awake || !worker.asleep();
+      if (switches == seen[i] && worker.watched_current() != nullptr &&
+          (worker.holds_back() || worker.has_stealable() || worker.timers_.earliest() <= now_ns()))
+        stuck = true;
+      seen[i] = switches;
+    }
+    quiet = any_awake ? 0 : quiet + 1;
+    if (stuck) notify_one();
+  }
+}
+
+// --- Reports --------------------------------------------------------------------------------------------------------
+
+RuntimeReport Scheduler::report() const {
+  RuntimeReport report;
+  report.name = options_.name;
+  for (const auto& worker : workers_) report.workers.push_back(worker->counters());
+  for (const Shard& shard : shards_) {
+    const std::lock_guard guard(shard.lock);
+    for (const FiberState* fiber = shard.head; fiber != nullptr; fiber = fiber->registry_next) {
+      FiberReport line;
+      line.id = fiber->id;
+      line.name = fiber->name;
+      switch (fiber->phase.load(std::memory_order_relaxed)) {
+        case FiberPhase::kQueued: line.state = "queued"; break;
+        case FiberPhase::kRunning: line.state = "running"; break;
+        case FiberPhase::kParked: line.state = "parked"; break;
+        case FiberPhase::kEnded: line.state = "ended"; break;
+      }
+      const char* reason = fiber->wait_reason.load(std::memory_order_relaxed);
+      if (line.state == "parked" && reason != nullptr) line.wait_reason = reason;
+      if (const Worker* home = fiber->pinned.load(std::memory_order_relaxed)) line.pinned_to = static_cast<int>(home->index());
+      report.fibers.push_back(std::move(line));
+    }
+  }
+  std::sort(report.fibers.begin(), report.fibers.end(),
+            [](const FiberReport& a, const FiberReport& b) { return a.id < b.id; });
+  report.stacks = stacks_.made();
+  return report;
+}
+
+}  // namespace weft::sched

@@ -1,0 +1,110 @@
+// sched/scheduler.h - what the workers of one runtime share: who is idle, what came from outside, which fibers live. Internal.
+//
+// Wake protocol (Tokio's idle.rs is the model): one word counts sleeping and searching workers. Whoever queues a fiber wakes
+// a sleeper only if nobody searches; the last searcher to find something wakes the next.
+//
+// Locks        idle_lock_, registry shard locks, stop_lock_: leaves
+// Tests: tests/sched/runtime_test.cc, stress_test.cc.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "kernel/result.h"
+#include "sched/fiber.h"
+#include "sched/injector.h"
+#include "sched/inspect.h"
+#include "sched/stack.h"
+#include "sched/worker.h"
+
+namespace weft::sched {
+
+class OffloadPool;
+
+struct SchedulerOptions {
+  std::string name = "weft";
+  unsigned workers = 0;                        // 0: one for each CPU this process may use
+  std::size_t stack_bytes = 128 * 1024;
+  bool use_io_uring = true;
+  bool simulated = false;
+};
+
+class Scheduler {
+ public:
+  static Result<std::unique_ptr<Scheduler>> create(const SchedulerOptions& options);
+  // Asks all living fibers to stop and waits for their end, then ends the workers.
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // From any thread or fiber. The caller owns one reference.
+  FiberState* spawn(std::string_view name, std::move_only_function<void()> body, int worker_index = -1);
+  // A fiber whose wait has ended, from any thread or fiber.
+  void make_ready(FiberState* fiber) noexcept;
+  // Queued work that any worker may do: somebody should be awake for it.
+  void notify_one() noexcept;
+
+  [[nodiscard]] std::int64_t now_ns() const noexcept;
+  [[nodiscard]] unsigned worker_count() const noexcept { return static_cast<unsigned>(workers_.size()); }
+  [[nodiscard]] Worker& worker(unsigned index) noexcept { return *workers_[index]; }
+  [[nodiscard]] const SchedulerOptions& options() const noexcept { return options_; }
+  [[nodiscard]] std::uint64_t live() const noexcept { return live_.load(std::memory_order_acquire); }
+  OffloadPool& offload() noexcept { return *offload_; }
+
+  void request_stop_all() noexcept;
+  [[nodiscard]] RuntimeReport report() const;
+  // Simulation only.
+  void set_virtual_time(std::int64_t at_ns) noexcept { virtual_ns_ = at_ns; }
+
+ private:
+  friend class Worker;
+  static constexpr std::size_t kShards = 16;
+  static constexpr std::uint32_t kSearchingOne = 1U << 16;   // idle_: searching in the high half, sleeping in the low
+  struct Shard {
+    mutable Spinlock lock;
+    FiberState* head = nullptr;
+  };
+
+  explicit Scheduler(const SchedulerOptions& options);
+  void start_watchdog();
+  void watch();
+  void ended(FiberState* fiber) noexcept;      // by the worker that ran it
+  bool begin_search() noexcept;
+  bool end_search() noexcept;                  // true: was the last one
+  void list_idle(Worker& worker, bool was_searching) noexcept;
+  bool unlist_idle(Worker& worker) noexcept;   // false: somebody took it out and counted it as searching
+  [[nodiscard]] bool work_visible() const noexcept;
+
+  const SchedulerOptions options_;
+  StackPool stacks_;
+  std::unique_ptr<OffloadPool> offload_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  Injector injector_;
+  std::atomic<std::uint32_t> idle_{0};
+  Spinlock idle_lock_;
+  std::vector<Worker*> idle_workers_;          // guarded by idle_lock_
+  std::array<Shard, kShards> shards_;
+  std::atomic<std::uint64_t> next_id_{1};
+  std::atomic<std::uint64_t> live_{0};
+  std::atomic<std::uint64_t> outside_{0};      // threads that are inside make_ready() or spawn() from outside
+  std::atomic<bool> stopping_{false};
+  std::int64_t virtual_ns_ = 0;
+
+  std::thread watchdog_;
+  std::mutex watch_lock_;
+  std::condition_variable watch_wake_;
+  bool watch_stop_ = false;                    // guarded by watch_lock_
+  std::atomic<bool> watch_asleep_{false};
+};
+
+}  // namespace weft::sched

@@ -1,0 +1,127 @@
+#include "sched/spawn.h"
+
+#include <time.h>
+
+#include <cerrno>
+#include <thread>
+
+#include "kernel/check.h"
+#include "sched/current.h"
+#include "sched/fiber.h"
+#include "sched/scheduler.h"
+#include "sched/waiter.h"
+
+namespace weft::sched {
+namespace {
+
+FiberState* spawn_thread(std::string_view name, std::move_only_function<void()> body) {
+  auto* state = new FiberState(name, std::move(body));
+  state->thread = std::thread([state] {
+    state->run_body();
+    state->finish();
+    state->unref();
+  });
+  return state;
+}
+
+// The end of a handle's interest.
+void let_go(FiberState* state) noexcept {
+  if (state->thread.joinable()) state->thread.detach();
+  state->unref();
+}
+
+}  // namespace
+
+Fiber& Fiber::operator=(Fiber&& other) noexcept {
+  WEFT_CHECK(state_ == nullptr);
+  state_ = std::exchange(other.state_, nullptr);
+  return *this;
+}
+
+Fiber::~Fiber() { WEFT_CHECK(state_ == nullptr); }
+
+void Fiber::join() {
+  WEFT_CHECK(state_ != nullptr);
+  FiberState* state = std::exchange(state_, nullptr);
+  state->wait_ended(Deadline::never(), false);
+  if (state->thread.joinable()) state->thread.join();
+  std::exception_ptr thrown = std::exchange(state->exception, nullptr);
+  state->unref();
+  if (thrown != nullptr) std::rethrow_exception(std::move(thrown));
+}
+
+Status Fiber::wait_until(Deadline deadline) {
+  WEFT_CHECK(state_ != nullptr);
+  switch (state_->wait_ended(deadline, true)) {
+    case Outcome::kTimedOut: return fail(Errc::kTimedOut);
+    case Outcome::kCancelled: return fail(Errc::kCancelled);
+    default: return {};
+  }
+}
+
+void Fiber::detach() noexcept {
+  WEFT_CHECK(state_ != nullptr);
+  let_go(std::exchange(state_, nullptr));
+}
+
+void Fiber::request_stop() noexcept {
+  WEFT_CHECK(state_ != nullptr);
+  state_->request_stop();
+}
+
+Fiber spawn(std::string_view name, std::move_only_function<void()> body) {
+  Worker* worker = current_worker();
+  if (worker == nullptr) return Fiber(spawn_thread(name, std::move(body)));
+  return Fiber(worker->scheduler().spawn(name, std::move(body)));
+}
+
+Fiber spawn_pinned(unsigned worker_index, std::string_view name, std::move_only_function<void()> body) {
+  Worker* worker = current_worker();
+  if (worker == nullptr) return Fiber(spawn_thread(name, std::move(body)));
+  return Fiber(worker->scheduler().spawn(name, std::move(body), static_cast<int>(worker_index)));
+}
+
+unsigned worker_count() noexcept {
+  Worker* worker = current_worker();
+  return worker != nullptr ? worker->scheduler().worker_count() : 1;
+}
+
+unsigned worker_index() noexcept {
+  Worker* worker = current_worker();
+  return worker != nullptr ? worker->index() : 0;
+}
+
+void yield() noexcept {
+  if (current_fiber() != nullptr) {
+    current_worker()->yield_current();
+  } else {
+    std::this_thread::yield();
+  }
+}
+
+Status sleep_until(Deadline deadline) {
+  Waiter waiter;
+  return waiter.park("sleep", deadline, true) == Outcome::kCancelled ? Status(fail(Errc::kCancelled)) : Status();
+}
+
+Status sleep_for(std::chrono::nanoseconds duration) { return sleep_until(Deadline::after(duration)); }
+
+bool stop_requested() noexcept {
+  const FiberState* fiber = current_fiber();
+  return fiber != nullptr && fiber->stop_requested.load(std::memory_order_relaxed);
+}
+
+bool on_fiber() noexcept { return current_fiber() != nullptr; }
+
+NoMigrate::NoMigrate() noexcept {
+  FiberState* fiber = current_fiber();
+  if (fiber == nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) return;
+  fiber->pinned.store(current_worker(), std::memory_order_relaxed);
+  pinned_here_ = true;
+}
+
+NoMigrate::~NoMigrate() {
+  if (pinned_here_) current_fiber()->pinned.store(nullptr, std::memory_order_relaxed);
+}
+
+}  // namespace weft::sched

@@ -1,0 +1,158 @@
+// sched/worker.h - one thread that runs fibers: picks the next, switches to it, and sleeps in its ring when there is none.
+//
+//   spawn, resume  ->  [worker: next slot, own queue, inbox]  ->  context switch  ->  fiber
+//
+// A fiber that parks switches straight to the next one; only when there is none does it switch to the thread's own context,
+// whose loop searches, steals, spins for a little and then sleeps. Whoever arrives from a switch first does what the one who
+// left could not do for itself (arrive()): declare it parked, queue it, or take its stack.
+//
+// Order of picking: every 61st time the injector, timers and ring first; then `next_` (the fiber woken last, warm; at most 16
+// times in a row), the inbox of pinned fibers, the own queue.
+//
+// Invariants   R1  a fiber is queued, or may be resumed, only after its context is saved
+//              R2  before it sleeps a worker is listed idle and has then looked at all queues again; whoever queues looks at
+//                  the idle count afterwards. One of the two sees the other.
+//              R3  `this` is not touched after a switch: the fiber may be on another worker
+// Thread-safety: of its own thread, but for post(), wake(), counters and what thieves do.
+// Tests: tests/sched/runtime_test.cc, stress_test.cc.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "sched/fiber.h"
+#include "sched/injector.h"
+#include "sched/inspect.h"
+#include "sched/local_queue.h"
+#include "sched/reactor.h"
+#include "sched/timers.h"
+
+namespace weft::sched {
+
+class Scheduler;
+class SimulatedOrder;
+
+class Worker {
+ public:
+  Worker(Scheduler& scheduler, unsigned index) noexcept : scheduler_(scheduler), index_(index) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // The thread's life: makes the reactor, reports to `ready`, runs until the scheduler stops.
+  Status start_on_this_thread();
+  void run();
+  // One worker on the calling thread, in the order `order` draws, in virtual time, until no fiber lives. kBusy: the rest wait
+  // for each other.
+  Status run_simulated(SimulatedOrder& order);
+
+  [[nodiscard]] Scheduler& scheduler() const noexcept { return scheduler_; }
+  [[nodiscard]] unsigned index() const noexcept { return index_; }
+  [[nodiscard]] FiberState* current() const noexcept { return current_; }
+  [[nodiscard]] Reactor& reactor() noexcept { return *reactor_; }
+  [[nodiscard]] Timers& timers() noexcept { return timers_; }
+  [[nodiscard]] bool simulated() const noexcept { return order_ != nullptr; }
+
+  // Of the current fiber. It may come back on another worker.
+  void yield_current() noexcept;
+  void park_current(Waiter& waiter) noexcept;
+  [[noreturn]] void end_current() noexcept;
+
+  // A fiber that runs here next: on this worker's thread only.
+  void push_woken(FiberState* fiber) noexcept;
+  void push_spawned(FiberState* fiber) noexcept;
+  // From any thread: runs on this worker.
+  void post(FiberState* fiber) noexcept;
+  // From any thread: cancels the request of `op` on this worker's ring; `cancel` completes after it has been tried.
+  struct CancelRequest : IoOp {
+    IoOp* target = nullptr;
+    CancelRequest* next = nullptr;
+  };
+  void post_cancel(CancelRequest& cancel) noexcept;
+  // Ends the sleep it is in, or the one it is about to begin.
+  void wake() noexcept;
+
+  [[nodiscard]] WorkerCounters counters() const noexcept;
+
+  // Watched from outside.
+  [[nodiscard]] std::uint64_t switches() const noexcept { return switches_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool asleep() const noexcept { return sleep_.load(std::memory_order_relaxed) == kAsleep; }
+  [[nodiscard]] bool holds_back() const noexcept { return next_.load(std::memory_order_relaxed) != nullptr; }
+  [[nodiscard]] bool has_stealable() const noexcept { return queue_.size() != 0; }
+  [[nodiscard]] FiberState* watched_current() const noexcept { return watched_.load(std::memory_order_relaxed); }
+
+  // First code on any context that was switched to.
+  void arrive() noexcept;
+
+  std::thread thread;
+
+ private:
+  friend class Scheduler;
+  enum class After : std::uint8_t { kNothing, kPark, kYield, kEnd };
+  static constexpr std::uint32_t kAwake = 0, kAsleep = 1, kNotified = 2;
+  static constexpr std::uint32_t kTicksPerCheck = 61;
+  static constexpr std::uint32_t kNextInARow = 16;
+  static constexpr std::size_t kStackMagazine = 16;
+
+  static void fiber_main();
+  FiberState* pick() noexcept;
+  FiberState* pick_simulated() noexcept;
+  FiberState* search() noexcept;
+  FiberState* steal(bool also_next) noexcept;
+  void sleep() noexcept;
+  void check_events() noexcept;
+  void bind_stack(FiberState& fiber) noexcept;
+  void give_stack(Stack stack) noexcept;
+  void go(Context& from, FiberState* to, bool ends) noexcept;
+  void leave(After after, Waiter* waiter, FiberState* to) noexcept;
+  void stop_searching() noexcept;
+  void queue_or_inject(FiberState* fiber) noexcept;
+  static void bump(std::atomic<std::uint64_t>& counter) noexcept {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+  Scheduler& scheduler_;
+  const unsigned index_;
+  std::unique_ptr<Reactor> reactor_;
+  SimulatedOrder* order_ = nullptr;
+  std::vector<FiberState*> simulated_ready_;
+
+  // The thread's own.
+  Context root_;
+  FiberState* current_ = nullptr;
+  After after_ = After::kNothing;
+  FiberState* left_ = nullptr;
+  Waiter* left_waiter_ = nullptr;
+  std::uint32_t tick_ = 0;
+  std::uint32_t next_run_ = 0;
+  std::uint32_t random_ = 0x9E3779B9U;
+  bool searching_ = false;
+  std::array<Stack, kStackMagazine> stacks_;
+  std::size_t stack_count_ = 0;
+  FiberState* pinned_head_ = nullptr;             // ready pinned fibers, first in first out
+  FiberState* pinned_tail_ = nullptr;
+
+  // Shared with thieves and wakers.
+  alignas(64) std::atomic<FiberState*> next_{nullptr};
+  LocalQueue<FiberState> queue_;
+  Injector inbox_;
+  Spinlock cancels_lock_;
+  CancelRequest* cancels_ = nullptr;              // guarded by cancels_lock_
+  std::atomic<bool> has_cancels_{false};
+  Timers timers_;
+  alignas(64) std::atomic<std::uint32_t> sleep_{kAwake};
+
+  // Written by the own thread only.
+  alignas(64) std::atomic<std::uint64_t> switches_{0};
+  std::atomic<FiberState*> watched_{nullptr};
+  std::atomic<std::uint64_t> parks_{0};
+  std::atomic<std::uint64_t> steals_{0};
+  std::atomic<std::uint64_t> sleeps_{0};
+  std::atomic<std::uint64_t> spawned_{0};
+  std::atomic<std::uint64_t> wakes_sent_{0};
+};
+
+}  // namespace weft::sched
