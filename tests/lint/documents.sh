@@ -50,5 +50,5 @@ while IFS=: read -r file line target; do
   grep -qxF "$target" <<<"$targets" && continue
   [[ $target == bench-* && -e tests/bench/${target#bench-}.sh ]] && continue
   complain "$file:$line: no such target: make $target"
-done < <(grep -HnoE '`make [a-z][a-z0-9-]*' "${documents[@]}" | sed 's/`make //')
+done < <(grep -HnoE '`make [a-z][a-z0-9-]*[^a-z0-9-]' "${documents[@]}" | sed -nE 's/`make ([a-z0-9-]*)[` ]$/\1/p')
 exit $bad
