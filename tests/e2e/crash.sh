@@ -2,7 +2,7 @@
 # crash.sh - kill -9 of the server again and again under synced changes: each recovery keeps all that was acknowledged.
 # needs: e2fsprogs util-linux
 # limit: 240
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 CRASH=1
 CRASH_ROUNDS=${ROUNDS:-4}
 e2e_begin 512M

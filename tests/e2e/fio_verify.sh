@@ -3,7 +3,7 @@
 # needs: fio
 # limit: 600
 # crash: yes
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 need fio
 e2e_begin 1G
 size=${FIO_SIZE:-32M}

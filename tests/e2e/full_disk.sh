@@ -1,7 +1,7 @@
 #!/bin/bash
 # full_disk.sh - a full disk says ENOSPC, keeps what it has, can still delete, and is as large as before afterwards.
 # limit: 300
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 e2e_begin 64M
 must fs_mkfs
 fs_mount || fail "cannot mount"
@@ -14,7 +14,7 @@ say "$before KiB free"
 for round in 1 2 3; do
     # With one large file, with many small ones, with names alone.
     case $round in
-    1) dd if=/dev/zero of="$MNT/large" bs=1M 2>"$SCRATCH/dd" && fail "dd fills the disk without an error"
+    1) dd if=/dev/zero of="$MNT/large" bs=1M count=200 2>"$SCRATCH/dd" && fail "dd fills the disk without an error"
         grep -q 'No space left' "$SCRATCH/dd" || fail "not ENOSPC: $(cat "$SCRATCH/dd")" ;;
     2) mkdir "$MNT/small"
         for i in $(seq 40000); do head -c 5000 /dev/zero >"$MNT/small/$i" 2>/dev/null || break; done
@@ -42,7 +42,7 @@ for round in 1 2 3; do
     awk -v a="$after" -v b="$before" 'BEGIN { exit !(a >= b * 0.93) }' || fail "space is lost: $before KiB before, $after KiB after"
 done
 # fsync on a full disk reports the lack, and never says yes to what it cannot keep.
-dd if=/dev/zero of="$MNT/large" bs=64k 2>/dev/null
+dd if=/dev/zero of="$MNT/large" bs=64k count=3200 2>/dev/null
 dd if=/dev/urandom of="$MNT/synced" bs=64k count=64 conv=fsync 2>"$SCRATCH/dd" && say "there was room for 4 MiB more"
 must rm "$MNT/large"
 must fs_umount

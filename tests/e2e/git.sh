@@ -3,7 +3,7 @@
 # needs: git
 # limit: 600
 # crash: yes
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 need git
 e2e_begin 2G
 export HOME=$SCRATCH GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=weft GIT_AUTHOR_EMAIL=w@example.org

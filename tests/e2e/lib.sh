@@ -125,6 +125,7 @@ reap() {
         loop) detach_loops "$what" ;;
         esac
     done < <(tac "$1/state")
+    mounted "$1/mnt" || chattr -i "$1/mnt" 2>/dev/null
     return 0
 }
 
@@ -152,6 +153,8 @@ e2e_begin() {
     mkdir -p "$MNT" || fail "cannot make $SCRATCH"
     # Other users walk through it to the mount.
     chmod 755 "$E2E_SCRATCH" "$SCRATCH" 2>/dev/null
+    # What is written when the mount is gone must fail, not end up on the disk below.
+    chattr +i "$MNT" 2>/dev/null
     : >"$SCRATCH/state"
     trap e2e_cleanup EXIT
     trap 'exit 143' INT TERM HUP
@@ -169,6 +172,8 @@ e2e_begin() {
     if [ "$FSTYPE" != ext4 ] && [ ! -w /dev/fuse ]; then
         skip "no /dev/fuse: in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"
     fi
+    # Some tools leave files where they stand.
+    cd "$SCRATCH" || exit 1
     RANDOM=$((SEED % 32768))
 }
 
@@ -237,6 +242,11 @@ fs_umount() {
     if [ "$(id -u)" = 0 ]; then limit "${UMOUNT_LIMIT:-60}" umount "$MNT"; else
         limit "${UMOUNT_LIMIT:-60}" fusermount3 -u "$MNT"
     fi || { fs_busy; force_umount "$MNT"; return 1; }
+    # The kernel lets go of the loop device, and so of the last writes, a little later.
+    while [ "$FSTYPE" = ext4 ] && [ -n "$(losetup -n -O NAME -j "$IMAGE")" ] && [ $waited -lt 100 ]; do
+        sleep 0.1
+        waited=$((waited + 1))
+    done
     [ -n "$SERVER_PID" ] || return 0
     while kill -0 "$SERVER_PID" 2>/dev/null; do
         [ $waited -lt 300 ] || { kill -KILL -- "-$SERVER_PID"; say "server outlives umount by 30 s"; return 1; }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # posix.sh - every file-system call behaves on the mount as it does on ext4; the image is sound afterwards.
 # limit: 600
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 need_root
 e2e_begin 2G
 must fs_mkfs

@@ -3,7 +3,7 @@
 # needs: postgresql
 # limit: 600
 # crash: yes
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 need_root
 bin=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1)
 [ -n "$bin" ] || skip "no PostgreSQL on this machine"

@@ -3,7 +3,7 @@
 # needs: rsync acl attr tar
 # limit: 300
 # crash: yes
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 need rsync tar setfacl setfattr getfattr
 need_root
 e2e_begin 1G

@@ -2,7 +2,7 @@
 # self_build.sh - this project is built inside the mount, and its unit tests run there.
 # needs: g++ make
 # limit: 1800
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 need make g++ git
 e2e_begin 4G
 prepare() {

@@ -3,7 +3,7 @@
 # needs: sqlite3
 # limit: 400
 # crash: yes
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 need sqlite3
 e2e_begin 512M
 modes=(wal delete truncate persist)

@@ -3,7 +3,7 @@
 # needs: stress-ng
 # limit: 900
 # crash: yes
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 need stress-ng
 e2e_begin 2G
 seconds=${STRESS_SECONDS:-5}

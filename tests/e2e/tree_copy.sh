@@ -2,7 +2,7 @@
 # tree_copy.sh - a real tree of more than 50,000 files is copied onto the mount, compared, copied within it, and removed.
 # limit: 1500
 # crash: yes
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib.sh" || exit 1
 e2e_begin 6G
 wanted=${FILES:-50000}
 sources=()
