@@ -1,0 +1,63 @@
+#include "fs/fuse/buffer_pool.h"
+
+#include <sched.h>
+
+#include <bit>
+#include <cstdlib>
+#include <new>
+
+namespace weft::fs::fuse {
+
+Buffer::~Buffer() {
+  if (!bytes_.empty()) pool_->give_back(bytes_);
+}
+
+BufferPool::~BufferPool() {
+  for (Free* each : free_) {
+    while (each != nullptr) std::free(std::exchange(each, each->next));
+  }
+}
+
+void BufferPool::lock() noexcept {
+  for (unsigned spins = 0; locked_.exchange(true, std::memory_order_acquire); ++spins) {
+    if (spins > 100) sched_yield();
+  }
+}
+
+namespace {
+
+std::size_t class_of(std::size_t bytes) {
+  return static_cast<std::size_t>(std::countr_zero(std::bit_ceil(bytes) / BufferPool::kSmallestBytes));
+}
+
+}  // namespace
+
+Buffer BufferPool::take(std::size_t bytes) {
+  if (bytes > kLargestBytes) return {};
+  if (bytes < kSmallestBytes) bytes = kSmallestBytes;
+  const std::size_t size_class = class_of(bytes);
+  const std::size_t size = kSmallestBytes << size_class;
+  lock();
+  Free* found = free_[size_class];
+  if (found != nullptr) {
+    free_[size_class] = found->next;
+    kept_bytes_.store(kept_bytes() - size, std::memory_order_relaxed);
+  }
+  unlock();
+  void* memory = found != nullptr ? found : std::aligned_alloc(kSmallestBytes, size);
+  if (memory == nullptr) return {};
+  return Buffer(this, {static_cast<std::byte*>(memory), size});
+}
+
+void BufferPool::give_back(std::span<std::byte> bytes) noexcept {
+  lock();
+  const bool keep = kept_bytes() + bytes.size() <= keep_bytes_;
+  if (keep) {
+    free_[class_of(bytes.size())] = new (bytes.data()) Free{free_[class_of(bytes.size())]};
+    kept_bytes_.store(kept_bytes() + bytes.size(), std::memory_order_relaxed);
+  }
+  unlock();
+  if (!keep) std::free(bytes.data());
+}
+
+}  // namespace weft::fs::fuse

@@ -1,0 +1,93 @@
+// fs/fuse/data.cc - requests about the contents of files.
+#include <linux/falloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "fs/fuse/handlers.h"
+
+namespace weft::fs::fuse {
+
+Status on_read(Session& session, Exchange& exchange) {
+  const auto in = TRY(exchange.take<fuse_read_in>());
+  if (in.size > kMaxTransferBytes) return fail(Errc::kInvalid);
+  const Buffer buffer = session.buffers().take(in.size);
+  if (!buffer) return fail(Errc::kNoMemory);
+  const std::size_t count = TRY(session.file_system().read(exchange.inode(), in.offset, buffer.bytes().first(in.size)));
+  exchange.reply(std::span<const std::byte>(buffer.bytes().first(count)));
+  return {};
+}
+
+Status on_write(Session& session, Exchange& exchange) {
+  const auto in = TRY(exchange.take<fuse_write_in>());
+  const auto data = TRY(exchange.take_bytes(in.size));
+  // O_APPEND needs nothing here: the kernel is the only writer, and the offset it sends is the end as it knows it.
+  const bool kill_set_id = (in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
+  const std::size_t count = TRY(session.file_system().write(exchange.inode(), in.offset, data, kill_set_id));
+  exchange.reply(fuse_write_out{static_cast<std::uint32_t>(count), 0});
+  return {};
+}
+
+// FSYNC and FSYNCDIR.
+Status on_fsync(Session& session, Exchange& exchange) {
+  const auto in = TRY(exchange.take<fuse_fsync_in>());
+  TRY(session.file_system().fsync(exchange.inode(), (in.fsync_flags & FUSE_FSYNC_FDATASYNC) != 0));
+  exchange.reply();
+  return {};
+}
+
+Status on_syncfs(Session& session, Exchange& exchange) {
+  TRY(session.file_system().sync());
+  exchange.reply();
+  return {};
+}
+
+Status on_fallocate(Session& session, Exchange& exchange) {
+  const auto in = TRY(exchange.take<fuse_fallocate_in>());
+  AllocateMode mode{};
+  switch (in.mode) {
+    case 0: mode = AllocateMode::kReserve; break;
+    case FALLOC_FL_KEEP_SIZE: mode = AllocateMode::kReserveKeepSize; break;
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE: mode = AllocateMode::kPunchHole; break;
+    case FALLOC_FL_ZERO_RANGE: mode = AllocateMode::kZeroRange; break;
+    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE: mode = AllocateMode::kZeroRangeKeepSize; break;
+    default: return fail(Errc::kUnsupported);
+  }
+  TRY(session.file_system().allocate(exchange.inode(), mode, in.offset, in.length));
+  exchange.reply();
+  return {};
+}
+
+Status on_lseek(Session& session, Exchange& exchange) {
+  const auto in = TRY(exchange.take<fuse_lseek_in>());
+  if (in.whence != SEEK_DATA && in.whence != SEEK_HOLE) return fail(Errc::kInvalid);
+  exchange.reply(
+      fuse_lseek_out{TRY(session.file_system().seek(exchange.inode(), in.offset, in.whence == SEEK_DATA))});
+  return {};
+}
+
+namespace {
+
+Result<std::uint64_t> copy(Session& session, Exchange& exchange, std::uint64_t longest) {
+  const auto in = TRY(exchange.take<fuse_copy_file_range_in>());
+  if (in.flags != 0) return fail(Errc::kInvalid);
+  return session.file_system().copy_range(exchange.inode(), in.off_in, InodeNo(in.nodeid_out), in.off_out,
+                                          std::min(in.len, longest));
+}
+
+}  // namespace
+
+Status on_copy_file_range(Session& session, Exchange& exchange) {
+  // Its answer has 32 bits.
+  const std::uint64_t count = TRY(copy(session, exchange, std::numeric_limits<std::uint32_t>::max() & ~4095U));
+  exchange.reply(fuse_write_out{static_cast<std::uint32_t>(count), 0});
+  return {};
+}
+
+Status on_copy_file_range_64(Session& session, Exchange& exchange) {
+  exchange.reply(CopyFileRangeOut{TRY(copy(session, exchange, std::numeric_limits<std::uint64_t>::max()))});
+  return {};
+}
+
+}  // namespace weft::fs::fuse

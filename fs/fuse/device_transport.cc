@@ -1,0 +1,132 @@
+#include "fs/fuse/device_transport.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <string>
+
+namespace weft::fs::fuse {
+
+namespace {
+
+constexpr std::size_t kPage = 4096;
+// Where in its memory a message begins, so that what follows the arguments of a WRITE begins a page.
+constexpr std::size_t kMessageOffset = kPage - kWritePrefixBytes;
+constexpr std::size_t kLongestMessage = kWritePrefixBytes + kMaxTransferBytes;
+constexpr std::size_t kTinyMessage = 1024;                      // fits on the stack
+constexpr std::size_t kShortMessage = kWritePrefixBytes + kPage;  // fits two pages
+
+// A further descriptor of the same connection; -1 where the kernel (or a test's socket) has none.
+int clone_of(int fd) {
+  const int clone = ::open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+  if (clone < 0) return -1;
+  std::uint32_t source = static_cast<std::uint32_t>(fd);
+  if (::ioctl(clone, FUSE_DEV_IOC_CLONE, &source) != 0) {
+    ::close(clone);
+    return -1;
+  }
+  return clone;
+}
+
+void wait_readable(int fd) {
+  pollfd waiting{fd, POLLIN, 0};
+  ::poll(&waiting, 1, -1);
+}
+
+}  // namespace
+
+DeviceTransport::Channel::~Channel() { ::close(fd_); }
+
+bool DeviceTransport::Channel::send(std::span<const iovec> parts) noexcept {
+  for (;;) {
+    const ssize_t written = ::writev(fd_, parts.data(), static_cast<int>(parts.size()));
+    if (written >= 0) return true;
+    const int error = errno;
+    if (error == EINTR) continue;
+    // ENOENT: the request was aborted meanwhile. ENODEV: so was the connection. Anything else is a message that the
+    // kernel does not understand, and the request would wait for ever.
+    if (error != ENOENT && error != ENODEV && error != ECONNABORTED && error != EPIPE) {
+      session_.log("answer refused by the kernel: " + Error::from_errno(error, "writev").message());
+      fuse_out_header refused;
+      std::memcpy(&refused, parts[0].iov_base, sizeof refused);
+      if (refused.error == 0) {
+        refused.error = -EIO;
+        refused.len = sizeof refused;
+        static_cast<void>(::write(fd_, &refused, sizeof refused) < 0);
+      }
+    }
+    return false;
+  }
+}
+
+Result<std::unique_ptr<DeviceTransport>> DeviceTransport::start(int fd, Session& session, unsigned readers) {
+  std::unique_ptr<DeviceTransport> transport(new DeviceTransport(session));
+  transport->channels_.push_back(std::make_unique<Channel>(fd, session));
+  if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
+    return fail(Error::from_errno(errno, "fcntl on the FUSE descriptor"));
+  }
+  while (transport->channels_.size() < readers) {
+    int clone = clone_of(fd);
+    if (clone < 0) clone = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (clone < 0) return fail(Error::from_errno(errno, "clone the FUSE descriptor"));
+    transport->channels_.push_back(std::make_unique<Channel>(clone, session));
+  }
+  std::vector<Buffer> first_buffers;
+  for (unsigned i = 0; i < transport->channels_.size(); ++i) {
+    first_buffers.push_back(transport->messages_.take(kMessageOffset + kLongestMessage));
+    if (!first_buffers.back()) return fail(Errc::kNoMemory);
+  }
+  for (unsigned i = 0; i < first_buffers.size(); ++i) transport->start_reader(i, std::move(first_buffers[i]));
+  return transport;
+}
+
+DeviceTransport::~DeviceTransport() { wait(); }
+
+void DeviceTransport::wait() {
+  std::unique_lock lock(lock_);
+  ended_.wait(lock, [this] { return fibers_.load() == 0; });
+}
+
+void DeviceTransport::start_reader(unsigned index, Buffer buffer) {
+  fibers_.fetch_add(1, std::memory_order_relaxed);
+  sched::spawn("fuse", [this, index, buffer = std::move(buffer)]() mutable {
+    read_on(index, std::move(buffer));
+    end_of_fiber();
+  }).detach();
+}
+
+void DeviceTransport::end_of_fiber() {
+  // The last one counts itself off under the lock, so that who waits does not destroy us before we have let go.
+  unsigned others = fibers_.load();
+  while (others > 1) {
+    if (fibers_.compare_exchange_weak(others, others - 1)) return;
+  }
+  const std::lock_guard guard(lock_);
+  if (fibers_.fetch_sub(1) == 1) ended_.notify_all();
+}
+
+void DeviceTransport::read_on(unsigned index, Buffer buffer) {
+  Channel& channel = *channels_[index];
+  for (;;) {
+    std::byte* const at = buffer.bytes().data() + kMessageOffset;
+    const ssize_t count = ::read(channel.fd(), at, kLongestMessage);
+    if (count < 0) {
+      const int error = errno;
+      if (error == EAGAIN) {
+        wait_readable(channel.fd());
+      } else if (error != EINTR && error != ENOENT) {  // ENOENT: aborted before we came
+        return;                                        // ENODEV: unmounted
+      }
+      continue;
+    }
+    if (count == 0) return;
+    session_.handle({at, static_cast<std::size_t>(count)}, channel);
+  }
+}
+
+}  // namespace weft::fs::fuse

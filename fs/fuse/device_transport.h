@@ -1,0 +1,80 @@
+// fs/fuse/device_transport.h - carries requests between /dev/fuse and a Session.
+//
+//   kernel -> read(2) on the worker that is free -> [device_transport] -> Session::handle -> writev(2) -> kernel
+//
+// Each worker has a reader: a fiber pinned to it, with a clone of the device's descriptor, so that answers do not contend.
+// Leader and follower: whoever has read a request spawns the next reader and then handles the request itself. As long as a
+// handler does not park, no fiber is switched and nothing is queued between the kernel's request and its answer; when it
+// does, the worker goes on to the next reader.
+//
+// A message is read so that the data of a WRITE lies on a page (header and arguments end where the page begins). Short
+// messages move to small memory before the duty is handed on; long ones keep their buffer and the next reader takes
+// another. When there are kMostLongMessages of those, a reader handles its own before it reads on.
+//
+// Any descriptor with whole messages will do: tests use a socket pair.
+// Parks       wait(). Thread- and fiber-safe.
+// Tests: tests/fs/fuse/device_transport_test.cc.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "fs/fuse/buffer_pool.h"
+#include "fs/fuse/exchange.h"
+#include "fs/fuse/session.h"
+#include "kernel/result.h"
+#include "sched/condition_variable.h"
+#include "sched/mutex.h"
+#include "sched/spawn.h"
+
+namespace weft::fs::fuse {
+
+class DeviceTransport {
+ public:
+  // Owns `fd` from here on. `readers`: at most one for each worker of the calling fiber's runtime; on a plain thread that
+  // many threads. The session must outlive the transport.
+  static Result<std::unique_ptr<DeviceTransport>> start(int fd, Session& session, unsigned readers);
+  ~DeviceTransport();   // waits
+  DeviceTransport(const DeviceTransport&) = delete;
+  DeviceTransport& operator=(const DeviceTransport&) = delete;
+
+  // Until the connection has ended (unmounted, or aborted) and the last request is answered.
+  void wait();
+
+ private:
+  // One descriptor and the answers that go out by it.
+  class Channel final : public ReplySink {
+   public:
+    Channel(int fd, Session& session) : fd_(fd), session_(session) {}
+    ~Channel();
+    Channel(const Channel&) = delete;
+    Channel& operator=(const Channel&) = delete;
+    bool send(std::span<const iovec> parts) noexcept override;
+    [[nodiscard]] int fd() const noexcept { return fd_; }
+
+   private:
+    int fd_;
+    Session& session_;
+  };
+
+  DeviceTransport(Session& session) : session_(session) {}
+  void start_reader(unsigned index, Buffer buffer);
+  void read_on(unsigned index, Buffer buffer);
+  void end_of_fiber();
+
+  static constexpr unsigned kMostLongMessages = 32;
+
+  Session& session_;
+  std::vector<std::unique_ptr<Channel>> channels_;
+  std::atomic<unsigned> long_messages_{0};
+  BufferPool messages_{kMostLongMessages * BufferPool::kLargestBytes};
+  std::atomic<unsigned> fibers_{0};      // readers and those that handle
+  sched::Mutex lock_;
+  sched::ConditionVariable ended_;       // with lock_: fibers_ is zero
+};
+
+}  // namespace weft::fs::fuse

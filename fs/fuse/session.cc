@@ -1,0 +1,170 @@
+#include "fs/fuse/session.h"
+
+#include <array>
+#include <cerrno>
+#include <mutex>
+
+#include "fs/fuse/errno_map.h"
+#include "fs/fuse/handlers.h"
+
+namespace weft::fs::fuse {
+
+namespace {
+
+struct Operation {
+  const char* name = nullptr;                            // as it stands in logs and traces
+  Status (*run)(Session&, Exchange&) = nullptr;          // null: answered with `refusal`
+  int refusal = ENOSYS;                                  // ENOSYS tells the kernel never to ask again
+};
+
+constexpr auto kOperations = [] {
+  std::array<Operation, 64> table{};
+  table[FUSE_LOOKUP] = {"lookup", on_lookup};
+  table[FUSE_FORGET] = {"forget", on_forget};
+  table[FUSE_GETATTR] = {"getattr", on_getattr};
+  table[FUSE_SETATTR] = {"setattr", on_setattr};
+  table[FUSE_READLINK] = {"readlink", on_readlink};
+  table[FUSE_SYMLINK] = {"symlink", on_symlink};
+  table[FUSE_MKNOD] = {"mknod", on_mknod};
+  table[FUSE_MKDIR] = {"mkdir", on_mkdir};
+  table[FUSE_UNLINK] = {"unlink", on_unlink};
+  table[FUSE_RMDIR] = {"rmdir", on_rmdir};
+  table[FUSE_RENAME] = {"rename", on_rename};
+  table[FUSE_LINK] = {"link", on_link};
+  table[FUSE_READ] = {"read", on_read};
+  table[FUSE_WRITE] = {"write", on_write};
+  table[FUSE_STATFS] = {"statfs", on_statfs};
+  table[FUSE_FSYNC] = {"fsync", on_fsync};
+  table[FUSE_SETXATTR] = {"setxattr", on_setxattr};
+  table[FUSE_GETXATTR] = {"getxattr", on_getxattr};
+  table[FUSE_LISTXATTR] = {"listxattr", on_listxattr};
+  table[FUSE_REMOVEXATTR] = {"removexattr", on_removexattr};
+  table[FUSE_INIT] = {"init", on_init};
+  table[FUSE_READDIR] = {"readdir", on_readdir};
+  table[FUSE_FSYNCDIR] = {"fsyncdir", on_fsync};
+  table[FUSE_IOCTL] = {"ioctl", on_ioctl};
+  table[FUSE_BATCH_FORGET] = {"forget", on_batch_forget};
+  table[FUSE_FALLOCATE] = {"fallocate", on_fallocate};
+  table[FUSE_READDIRPLUS] = {"readdirplus", on_readdirplus};
+  table[FUSE_RENAME2] = {"rename", on_rename2};
+  table[FUSE_LSEEK] = {"lseek", on_lseek};
+  table[FUSE_COPY_FILE_RANGE] = {"copy_file_range", on_copy_file_range};
+  table[FUSE_SYNCFS] = {"syncfs", on_syncfs};
+  table[FUSE_TMPFILE] = {"tmpfile", on_tmpfile};
+  table[kStatx] = {"statx", on_statx};
+  table[kCopyFileRange64] = {"copy_file_range", on_copy_file_range_64};
+  // An inode's number is all that an open file needs, so OPEN, OPENDIR, FLUSH and RELEASE need not exist, and without
+  // CREATE the kernel makes files by MKNOD. The handles that TMPFILE gives are still released, one by one.
+  table[FUSE_RELEASE] = {"release", [](Session&, Exchange& exchange) -> Status {
+                           exchange.reply();
+                           return {};
+                         }};
+  table[FUSE_OPEN].name = "open";
+  table[FUSE_OPENDIR].name = "opendir";
+  table[FUSE_CREATE].name = "create";
+  table[FUSE_FLUSH].name = "flush";
+  // Nothing here waits long enough to be worth interrupting; the kernel stops asking.
+  table[FUSE_INTERRUPT].name = "interrupt";
+  return table;
+}();
+
+const Operation& operation_of(std::uint32_t opcode) {
+  static constexpr Operation kUnknown{"unknown", nullptr, ENOSYS};
+  return opcode < kOperations.size() ? kOperations[opcode] : kUnknown;
+}
+
+}  // namespace
+
+Session::Session(FileSystem& file_system, SessionOptions options)
+    : file_system_(file_system), options_(std::move(options)) {}
+
+void Session::log(std::string_view text) const {
+  if (options_.log) options_.log(text);
+}
+
+void Session::handle(std::span<const std::byte> message, ReplySink& sink) {
+  auto exchange = Exchange::open(message, sink);
+  if (!exchange) {
+    log("request that makes no sense: " + exchange.error().message());
+    return;
+  }
+  if (exchange->header().opcode == FUSE_DESTROY) {
+    // The kernel sends it last and umount(2) waits for the answer: everything is durable before it goes out.
+    const Status finished = finish();
+    if (finished) {
+      exchange->reply();
+    } else {
+      exchange->fail_with(errno_of(finished.error()));
+    }
+    return;
+  }
+  under_way_.fetch_add(1);
+  run(*exchange);
+  if (under_way_.fetch_sub(1) == 1 && closing_.load()) {
+    const std::lock_guard guard(state_lock_);
+    state_changed_.notify_all();
+  }
+}
+
+void Session::run(Exchange& exchange) {
+  const std::uint32_t opcode = exchange.header().opcode;
+  const Operation& operation = operation_of(opcode);
+  const bool first = opcode == FUSE_INIT;
+  const bool serving = state_.load(std::memory_order_acquire) == State::kServing && !closing_.load();
+  if (first == serving) {  // a second INIT, or anything before it or after the end
+    if (opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET) return exchange.drop();
+    exchange.fail_with(first ? EPROTO : ENODEV);
+    return;
+  }
+  if (operation.run == nullptr) {
+    exchange.fail_with(operation.refusal);
+    return;
+  }
+  const Status status = operation.run(*this, exchange);
+  if (!status) {
+    note_failure(status.error(), operation.name);
+    if (!exchange.answered()) exchange.fail_with(errno_of(status.error()));
+  } else {
+    WEFT_CHECK(exchange.answered());
+  }
+}
+
+void Session::note_failure(const Error& error, std::string_view operation) {
+  if (!is_failure_of_ours(error.code())) return;
+  log(std::string(operation) + ": " + error.message());
+  if (auto failure = file_system_.volume().failure(); failure && !told_of_failure_.exchange(true)) {
+    log("the file system is read-only from here on: " + failure->message());
+  }
+}
+
+void Session::start_serving(std::uint32_t minor) {
+  minor_ = minor;
+  const std::lock_guard guard(state_lock_);
+  state_.store(State::kServing, std::memory_order_release);
+  state_changed_.notify_all();
+}
+
+bool Session::wait_until_serving(std::chrono::nanoseconds timeout) {
+  std::unique_lock lock(state_lock_);
+  state_changed_.wait_for(lock, timeout, [this] { return state_.load() != State::kWaiting || closing_.load(); });
+  return state_.load() == State::kServing;
+}
+
+Status Session::finish() {
+  std::unique_lock lock(state_lock_);
+  if (!closing_.exchange(true)) {
+    state_changed_.notify_all();
+    state_changed_.wait(lock, [this] { return under_way_.load() == 0; });
+    lock.unlock();
+    Status unmounted = file_system_.unmount();
+    if (!unmounted) log("unmount: " + unmounted.error().message());
+    lock.lock();
+    finished_ = std::move(unmounted);
+    state_.store(State::kFinished);
+    state_changed_.notify_all();
+  }
+  state_changed_.wait(lock, [this] { return finished_.has_value(); });
+  return *finished_;
+}
+
+}  // namespace weft::fs::fuse

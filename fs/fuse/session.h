@@ -1,0 +1,86 @@
+// fs/fuse/session.h - a mounted file system in conversation with the kernel: takes whole requests, answers each once.
+//
+//   transport -> [session: dispatch -> handlers] -> fs::FileSystem
+//
+// Knows the protocol and nothing of where requests come from. One table says which handler an operation has; a handler
+// answers its Exchange, or returns an error that dispatch turns into an errno.
+//
+// Life        waiting --INIT--> serving --DESTROY, or finish()--> finished. Outside of serving only INIT is answered.
+// Invariants  S1  FileSystem::unmount() is called once, with no request under way
+//             S2  a reference that an answer carried and the kernel did not take is given back
+// Locks       state_lock_, held for a few instructions and by those who wait for the last request
+// Parks       handle() and finish() do
+// Thread- and fiber-safe. Tests: tests/fs/fuse/session_test.cc.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "fs/file_system.h"
+#include "fs/fuse/buffer_pool.h"
+#include "fs/fuse/exchange.h"
+#include "sched/condition_variable.h"
+#include "sched/mutex.h"
+
+namespace weft::fs::fuse {
+
+struct SessionOptions {
+  bool writeback = true;                       // the kernel gathers small writes; it then owns size and times of open files
+  std::uint32_t max_background = 256;          // asynchronous requests under way before the kernel holds back
+  std::uint64_t entry_valid_seconds = 86400;   // nobody else changes the volume, so the kernel may believe what it heard
+  std::uint64_t attributes_valid_seconds = 86400;
+  // Told what people should know: device failures, damage. Empty: nobody. Called from any fiber.
+  std::function<void(std::string_view)> log;
+};
+
+class Session {
+ public:
+  Session(FileSystem& file_system, SessionOptions options);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Answers one whole request.
+  void handle(std::span<const std::byte> message, ReplySink& sink);
+
+  // The kernel has gone without DESTROY: unmounts the file system if that has not happened yet. Its result, at every call.
+  Status finish();
+
+  // Waits for INIT to be answered, or for the end of the session; false in the second case or at the timeout.
+  bool wait_until_serving(std::chrono::nanoseconds timeout);
+
+  // -- For handlers
+  [[nodiscard]] FileSystem& file_system() noexcept { return file_system_; }
+  [[nodiscard]] const SessionOptions& options() const noexcept { return options_; }
+  [[nodiscard]] BufferPool& buffers() noexcept { return buffers_; }
+  // INIT's result; from then on the other requests are served.
+  void start_serving(std::uint32_t minor);
+  void log(std::string_view text) const;
+
+ private:
+  enum class State : std::uint8_t { kWaiting, kServing, kFinished };
+
+  void run(Exchange& exchange);
+  void note_failure(const Error& error, std::string_view operation);
+
+  FileSystem& file_system_;
+  SessionOptions options_;
+  BufferPool buffers_;
+  std::atomic<State> state_{State::kWaiting};
+  std::atomic<std::uint32_t> under_way_{0};
+  std::atomic<bool> closing_{false};
+  std::atomic<bool> told_of_failure_{false};
+  std::uint32_t minor_ = 0;
+
+  sched::Mutex state_lock_;
+  sched::ConditionVariable state_changed_;
+  std::optional<Status> finished_;   // unmount()'s result; guarded by state_lock_
+};
+
+}  // namespace weft::fs::fuse
