@@ -10,7 +10,7 @@
 namespace weft::fs::fuse {
 namespace {
 
-struct KeptAnswers : ReplySink {
+struct KeptAnswers final : ReplySink {
   bool send(std::span<const iovec> parts) noexcept override {
     std::string message;
     for (const iovec& part : parts) message.append(static_cast<const char*>(part.iov_base), part.iov_len);
