@@ -13,7 +13,7 @@
 //             A2  blocks that are not busy >= all that is reserved (so V3: no commit fails for space)
 //             A3  as A2 for metadata, counting only groups whose bitmap is in memory: a commit never reads a bitmap
 // Locks       tree lock -> lock_. May park for the device: reserve, allocate, prepare_freeze, freeze, hold_for_replay,
-//             list_free. What says "does not park" takes lock_ only, behind which somebody may be reading a bitmap.
+//             visit_free, is_used. What says "does not park" takes lock_ only, behind which somebody may be reading a bitmap.
 // Tests       tests/fs/allocator_test.cc
 #pragma once
 
@@ -130,6 +130,8 @@ class Allocator {
   // What reserve() keeps for frees_space; set by the volume from the tree's height, see BTree::node_bound().
   void set_held_back(std::uint64_t blocks);
   [[nodiscard]] bool in_data_area(BlockRange range) const noexcept;
+  [[nodiscard]] BlockNo first_block() const noexcept { return config_.first_block; }
+  [[nodiscard]] BlockNo end_block() const noexcept { return config_.end_block; }
   [[nodiscard]] std::uint32_t group_count() const noexcept { return static_cast<std::uint32_t>(groups_.size()); }
 
   // For trim: runs that are not busy, at least `min_blocks` long, within `within`; each is kept from being handed out while
@@ -147,18 +149,24 @@ class Allocator {
   };
 
   std::uint32_t group_of(BlockNo block) const noexcept { return static_cast<std::uint32_t>(block.value() / kBlocksPerGroup); }
+  struct Zone {
+    std::uint32_t begin, metadata_end, end;  // of a group: data area, of which up to metadata_end is for nodes first
+  };
+  Zone zone_of(std::uint32_t group) const noexcept;
+  void mark_changed(std::uint32_t group);
   Status load(std::uint32_t group);
-  Status load_more(std::uint64_t metadata_blocks);
+  Status load_more(std::uint64_t allocatable);
   Status load_deferred();
   template <typename F>
   void for_each_part(BlockRange range, F&& part);
-  BlockRange take(std::uint32_t group, std::uint32_t first, std::uint32_t count);
+  BlockRange take(std::uint32_t group, GroupRun run);
   void drop_clean_groups();
 
   BitmapSource& source_;
   const AllocatorConfig config_;
   mutable sched::Mutex lock_;
   std::vector<Group> groups_;
+  std::vector<std::uint32_t> changed_;    // groups with `changed`
   // Freed in groups that are not in memory (a commit must not read): done when the group is loaded.
   std::unordered_map<std::uint32_t, std::vector<BlockRange>> deferred_;
   std::vector<BlockRange> pending_;       // freed since the last freeze

@@ -1,0 +1,324 @@
+#include "fs/btree.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <utility>
+
+#include "fs/btree_parts.h"
+#include "kernel/check.h"
+#include "kernel/crc32c.h"
+
+namespace weft::fs {
+
+BTree::Parts::Parts(BlockDevice& device_, Allocator& allocator_, const BTreeConfig& config)
+    : device(device_),
+      allocator(allocator_),
+      uuid(config.uuid),
+      cache(config.cache_bytes),
+      root(config.root),
+      checkpoint(config.checkpoint),
+      checkpoint_seen(config.checkpoint.value()),
+      first_block(allocator_.first_block()),
+      end_block(allocator_.end_block()) {}
+
+BTree::BTree(BlockDevice& device, Allocator& allocator, const BTreeConfig& config)
+    : parts_(std::make_unique<Parts>(device, allocator, config)) {}
+
+BTree::~BTree() = default;
+
+// ----------------------------------------------------------------------------------------------------- walking
+
+Node* BTree::Parts::find_leaf(Key key, MissingNode& missing) const noexcept {
+  BlockNo block = root.block;
+  CheckpointNo birth = root.birth;
+  Key low = Key::lowest();
+  Key high = Key::highest();
+  for (std::uint8_t level = root.level;; --level) {
+    Node* node = cache.find(block, birth);
+    if (node == nullptr) {
+      missing = {block, birth, level, low, high};
+      return nullptr;
+    }
+    if (level == 0) return node;
+    const NodePage page(node->page.data());
+    const std::uint32_t index = page.child_of(key);
+    const DiskInnerEntry& entry = page.entries()[index];
+    block = BlockNo(entry.child.block);
+    birth = CheckpointNo(entry.child.birth);
+    low = to_key(entry.key);
+    high = page.entry_high(index);
+  }
+}
+
+bool BTree::Parts::find_path(Key key, TreePath& path, MissingNode& missing) const noexcept {
+  BlockNo block = root.block;
+  CheckpointNo birth = root.birth;
+  Key low = Key::lowest();
+  Key high = Key::highest();
+  path.depth = 0;
+  for (std::uint8_t level = root.level;; --level) {
+    Node* node = cache.find(block, birth);
+    if (node == nullptr) {
+      missing = {block, birth, level, low, high};
+      return false;
+    }
+    if (level == 0) {
+      path.steps[path.depth++] = {node, 0};
+      return true;
+    }
+    const NodePage page(node->page.data());
+    const std::uint32_t index = page.child_of(key);
+    path.steps[path.depth++] = {node, index};
+    const DiskInnerEntry& entry = page.entries()[index];
+    block = BlockNo(entry.child.block);
+    birth = CheckpointNo(entry.child.birth);
+    low = to_key(entry.key);
+    high = page.entry_high(index);
+  }
+}
+
+Result<bool> BTree::get(Key key, FunctionRef<void(std::span<const std::byte>)> visit) {
+  MissingNode failed;
+  for (MissingNode missing;;) {
+    {
+      const std::shared_lock lock(parts_->lock);
+      if (const Node* leaf = parts_->find_leaf(key, missing)) {
+        const NodePage page(leaf->page.data());
+        const std::uint32_t index = page.lower_bound(key);
+        if (index == page.count() || page.leaf_key(index) != key) return false;
+        visit(page.value(index));
+        return true;
+      }
+    }
+    TRY(parts_->load(missing, failed));
+  }
+}
+
+Status BTree::scan(Key from, Key to, FunctionRef<bool(Key, std::span<const std::byte>)> visit) {
+  MissingNode failed;
+  for (MissingNode missing; from < to;) {
+    {
+      const std::shared_lock lock(parts_->lock);
+      while (const Node* leaf = parts_->find_leaf(from, missing)) {
+        const NodePage page(leaf->page.data());
+        const std::uint32_t count = page.count();
+        for (std::uint32_t index = page.lower_bound(from); index < count; ++index) {
+          const Key key = page.leaf_key(index);
+          if (key >= to) return {};
+          if (!visit(key, page.value(index))) return {};
+        }
+        from = page.high();
+        if (from >= to) return {};
+      }
+    }
+    TRY(parts_->load(missing, failed));
+  }
+  return {};
+}
+
+Result<bool> BTree::last(Key from, Key to, FunctionRef<void(Key, std::span<const std::byte>)> visit) {
+  MissingNode failed;
+  for (MissingNode missing; from < to;) {
+    {
+      const std::shared_lock lock(parts_->lock);
+      while (const Node* leaf = parts_->find_leaf(before(to), missing)) {
+        const NodePage page(leaf->page.data());
+        if (const std::uint32_t index = page.lower_bound(to); index != 0) {
+          const Key key = page.leaf_key(index - 1);
+          if (key < from) return false;
+          visit(key, page.value(index - 1));
+          return true;
+        }
+        to = page.low();
+        if (to <= from) return false;
+      }
+    }
+    TRY(parts_->load(missing, failed));
+  }
+  return false;
+}
+
+// ---------------------------------------------------------------------------------------------------- changing
+
+Status BTree::apply(std::span<const std::byte> transaction, ApplyEffects& effects, FunctionRef<void()> in_order) {
+  Parts& parts = *parts_;
+  std::vector<MissingNode> missing;
+  std::vector<Parts::LoadedNode> loaded;  // kept to the end: what others evict meanwhile goes in again
+  for (int failures = 0;;) {
+    {
+      const std::unique_lock lock(parts.lock);
+      for (const auto& node : loaded) parts.cache.insert_clean(node.block, node.birth, node.page);
+      missing.clear();
+      TRY(parts.plan(transaction, missing));
+      if (missing.empty()) {
+        loaded.clear();  // so that no page counts as shared
+        parts.effects = &effects;
+        auto reader = TransactionReader::open(transaction);
+        Status status;
+        for (auto change = reader->next(); change && *change; change = reader->next()) {
+          const Key key = (*change)->key;
+          switch ((*change)->kind) {
+            case ChangeKind::kPut:
+              parts.put(key, (*change)->value);
+              if (key.kind() == KeyKind::kInode) effects.highest_inode = std::max(effects.highest_inode, key.object);
+              break;
+            case ChangeKind::kErase:
+              if (!parts.erase(key)) {
+                status = fail(Errc::kCorrupt, "a transaction erases what does not exist: object " + std::to_string(key.object) +
+                                                  ", tag " + std::to_string(key.tag) + "; run fsck.weft");
+              }
+              break;
+            case ChangeKind::kMap:
+              parts.map(**change);
+              break;
+            case ChangeKind::kUnmap:
+              parts.unmap(key.owner(), key.offset(), (*change)->blocks);
+              break;
+          }
+          if (!status) break;
+        }
+        parts.effects = nullptr;
+        parts.cache.evict();
+        if (status) in_order();
+        return status;
+      }
+    }
+    // A node may have been freed and its block overwritten since plan() saw it; not again and again, though.
+    Status status = parts.read_nodes(missing, loaded);
+    if (!status && (status.error().code() != Errc::kCorrupt || ++failures == 3)) return status;
+  }
+}
+
+Status BTree::parse(std::span<const std::byte> transaction, FunctionRef<Status(const MappedExtent&)> mapped) {
+  auto reader = TRY(TransactionReader::open(transaction));
+  while (const auto change = TRY(reader.next())) {
+    if (change->kind != ChangeKind::kMap) continue;
+    MappedExtent extent;
+    extent.blocks = {BlockNo(change->extent.block), change->extent.length};
+    extent.flags = change->extent.flags;
+    extent.fresh = change->fresh;
+    const auto sums = change->value.subspan(sizeof(DiskExtent));
+    extent.checksums = {reinterpret_cast<const le32*>(sums.data()), sums.size() / 4};
+    TRY(mapped(extent));
+  }
+  return {};
+}
+
+// -------------------------------------------------------------------------------------------------- checkpoint
+
+Result<FrozenTree> BTree::freeze(FunctionRef<Status()> also) {
+  Parts& parts = *parts_;
+  const std::unique_lock lock(parts.lock);
+  TRY(also());
+  FrozenTree frozen;
+  frozen.checkpoint = parts.checkpoint;
+  frozen.root = parts.root;
+  frozen.nodes.reserve(parts.cache.dirty_count());
+  parts.cache.start_writing([&](const Node& node) { frozen.nodes.push_back({node.block, node.page}); });
+  std::sort(frozen.nodes.begin(), frozen.nodes.end(), [](const FrozenNode& a, const FrozenNode& b) { return a.block < b.block; });
+  ++parts.checkpoint;
+  parts.checkpoint_seen.store(parts.checkpoint.value(), std::memory_order_relaxed);
+  return frozen;
+}
+
+void BTree::written(const FrozenTree& frozen) {
+  const std::unique_lock lock(parts_->lock);
+  for (const FrozenNode& node : frozen.nodes) parts_->cache.written(node.block, frozen.checkpoint);
+  parts_->cache.evict();
+}
+
+void BTree::seal(const FrozenNode& node) noexcept {
+  const auto page = node.page.bytes();
+  const le32 zero;
+  std::uint32_t crc = crc32c(page.first(4));
+  crc = crc32c(as_bytes_of(zero), crc);
+  crc = crc32c(page.subspan(8), crc);
+  NodePage(node.page.data()).header().crc = crc;
+}
+
+PageRef BTree::make_empty(const DiskUuid& uuid, BlockNo block, CheckpointNo birth) {
+  PageRef page = PageRef::make_zeroed();
+  NodePage node(page.data());
+  node.format(uuid, 0, Key::lowest(), Key::highest());
+  node.header().block = block.value();
+  node.header().birth = birth.value();
+  seal({block, page});
+  return page;
+}
+
+// ----------------------------------------------------------------------------------------------------- numbers
+
+// A change touches up to three leaves with their paths (extent_map: the extent before, the new one, the rest behind), and each
+// node touched may be copied and split once. A level has at most kInnerFanout times the nodes of the one above. The rest is for
+// a root that grows and for what a sweep of an unmap holds while it goes from leaf to leaf.
+std::uint64_t BTree::node_bound(std::uint64_t changes) const {
+  constexpr std::uint64_t kLeavesPerChange = 3;
+  const std::uint8_t top = root().level;
+  const std::uint64_t touched = std::min<std::uint64_t>(changes, 1u << 20) * kLeavesPerChange;
+  std::uint64_t bound = 6 + 2 * (std::uint64_t{top} + 1);
+  std::uint64_t in_level = 1;
+  for (int level = top; level >= 0; --level) {
+    bound += 2 * std::min(touched, in_level);
+    in_level = std::min<std::uint64_t>(in_level * kInnerFanout, std::uint64_t{1} << 40);
+  }
+  // Splits make nodes that later changes of the same transaction split again.
+  return bound + touched;
+}
+
+TreeRoot BTree::root() const {
+  const std::shared_lock lock(parts_->lock);
+  return parts_->root;
+}
+
+CheckpointNo BTree::checkpoint() const {
+  const std::shared_lock lock(parts_->lock);
+  return parts_->checkpoint;
+}
+
+std::size_t BTree::dirty_bytes() const { return parts_->cache.dirty_count() * kBlockBytes; }
+std::size_t BTree::cached_bytes() const { return parts_->cache.count() * kBlockBytes; }
+
+// ------------------------------------------------------------------------------------------------------- check
+
+Result<BTree::Totals> BTree::check(FunctionRef<void(BlockNo)> visit) {
+  Totals totals;
+  Parts& parts = *parts_;
+  std::vector<MissingNode> stack;
+  {
+    const std::shared_lock lock(parts.lock);
+    stack.push_back({parts.root.block, parts.root.birth, parts.root.level, Key::lowest(), Key::highest()});
+  }
+  while (!stack.empty()) {
+    const MissingNode at = stack.back();
+    stack.pop_back();
+    PageRef page;
+    for (MissingNode failed; !page;) {
+      {
+        const std::shared_lock lock(parts.lock);
+        if (const Node* node = parts.cache.find(at.block, at.birth)) page = node->page;
+      }
+      if (!page) TRY(parts.load(at, failed));
+    }
+    TRY(check_node(page.bytes(), {at.block, at.birth, at.level, at.low, at.high, parts.uuid, parts.first_block, parts.end_block}, false));
+    visit(at.block);
+    ++totals.nodes;
+    const NodePage node(page.data());
+    if (at.level == 0) {
+      ++totals.leaves;
+      totals.items += node.count();
+      totals.used_bytes += node.used_bytes();
+      continue;
+    }
+    for (std::uint32_t i = node.count(); i-- > 0;) {
+      const DiskInnerEntry& entry = node.entries()[i];
+      stack.push_back({BlockNo(entry.child.block), CheckpointNo(entry.child.birth), static_cast<std::uint8_t>(at.level - 1),
+                       node.entry_key(i), node.entry_high(i)});
+    }
+  }
+  return totals;
+}
+
+}  // namespace weft::fs

@@ -1,0 +1,111 @@
+// fs/btree_parts.h - what btree, btree_change, btree_load and extent_map share of a tree's inside. Not for others.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <unordered_set>
+#include <vector>
+
+#include "fs/btree.h"
+#include "fs/btree_node.h"
+#include "fs/format_check_node.h"
+#include "fs/node_cache.h"
+#include "fs/transaction_reader.h"
+#include "kernel/error.h"
+#include "sched/condition_variable.h"
+#include "sched/mutex.h"
+
+namespace weft::fs {
+
+// A node that a walk needs and that is not in memory, with all that its parent knows of it.
+struct MissingNode {
+  BlockNo block;
+  CheckpointNo birth;
+  std::uint8_t level = 0;
+  Key low;
+  Key high;
+};
+
+// A way from the root to a leaf; steps[0] is the root, `index` the entry taken.
+struct TreePath {
+  struct Step {
+    Node* node;
+    std::uint32_t index;
+  };
+  Step steps[kMaxLevel + 2];
+  std::uint32_t depth = 0;  // steps; the last one is the leaf
+
+  [[nodiscard]] Node* leaf() const noexcept { return steps[depth - 1].node; }
+};
+
+struct BTree::Parts {
+  Parts(BlockDevice& device, Allocator& allocator, const BTreeConfig& config);
+
+  // -- btree.cc: walking, under the lock, shared at least. Null: `missing` says what to load.
+  Node* find_leaf(Key key, MissingNode& missing) const noexcept;
+  bool find_path(Key key, TreePath& path, MissingNode& missing) const noexcept;
+
+  // -- btree_load.cc: reading, without the lock. Pages are checked; nothing else is promised of their freshness.
+  struct LoadedNode {
+    BlockNo block;
+    CheckpointNo birth;
+    PageRef page;
+  };
+  Status read_nodes(std::span<const MissingNode> wanted, std::vector<LoadedNode>& loaded);
+  // For readers: one node into the cache. The same node failing twice in a row is an error; once may be a node that was
+  // freed and overwritten after the walk that wanted it.
+  Status load(const MissingNode& missing, MissingNode& failed_before);
+
+  // -- btree_plan.cc: what a transaction needs in memory. Under the exclusive lock. Adds to `missing` what is not there.
+  Status plan(std::span<const std::byte> transaction, std::vector<MissingNode>& missing) const;
+  void plan_key(Key key, bool may_shrink, std::uint32_t changes, std::vector<MissingNode>& missing) const;
+  void plan_range(const ChangeView& change, std::vector<MissingNode>& missing) const;
+
+  // -- btree_change.cc: under the exclusive lock, everything needed in memory. Allocates as node_bound() says.
+  void put(Key key, std::span<const std::byte> value);
+  bool erase(Key key);  // false: there is none
+  void dirty_path(TreePath& path);
+  Node* dirty(Node* node, Node* parent, std::uint32_t index);
+  Node* new_node(std::uint8_t level, Key low, Key high);
+  void release(Node* node);
+  void split_leaf(TreePath& path, std::uint32_t index, Key key, std::span<const std::byte> value);
+  void insert_child(TreePath& path, std::uint32_t depth, std::uint32_t index, Key key, Node* child);
+  void shrink(TreePath& path);
+  bool remove_empty(TreePath& path);
+  bool merge(TreePath& path, std::uint32_t depth);
+  void collapse_root();
+
+  // -- extent_map.cc: likewise.
+  void map(const ChangeView& change);
+  void unmap(InodeNo owner, std::uint64_t first, std::uint64_t count);
+  void cut(InodeNo owner, std::uint64_t first, std::uint64_t end);  // what the blocks were goes to cut_blocks
+  // The greatest (smallest) item at or below (at or above) `key`; in memory, that is: what plan() did not ask for is not there.
+  // The value is valid until the next change.
+  struct Item {
+    Key key;
+    std::span<const std::byte> value;
+  };
+  std::optional<Item> floor(Key key) const noexcept;
+  std::optional<Item> at_or_after(Key key) const noexcept;
+  void note_damage(const char* what, BlockRange range);
+
+  BlockDevice& device;
+  Allocator& allocator;
+  const DiskUuid uuid;
+  mutable sched::SharedMutex lock;
+  NodeCache cache;
+  TreeRoot root;
+  CheckpointNo checkpoint;               // in the making
+  std::atomic<std::uint64_t> checkpoint_seen;  // the same, for who does not hold the lock
+  ApplyEffects* effects = nullptr;       // of the apply() at work
+  std::vector<BlockRange> cut_blocks;    // of the change at work
+  BlockNo first_block, end_block;        // data area
+
+  // Reads under way, so that many walkers that miss the same node read it once.
+  sched::Mutex reading_lock;
+  sched::ConditionVariable reading_done;
+  std::unordered_set<std::uint64_t> reading;
+};
+
+}  // namespace weft::fs

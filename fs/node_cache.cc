@@ -1,0 +1,149 @@
+#include "fs/node_cache.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "kernel/check.h"
+
+namespace weft::fs {
+
+namespace {
+
+constexpr std::size_t kMinNodes = 32;  // some paths of readers at the same time; a smaller cache would only go in circles
+
+void unlink_list(Node* node) noexcept {
+  node->previous->next = node->next;
+  node->next->previous = node->previous;
+}
+
+void link_list_last(Node& head, Node* node) noexcept {
+  node->previous = head.previous;
+  node->next = &head;
+  head.previous->next = node;
+  head.previous = node;
+}
+
+}  // namespace
+
+NodeCache::NodeCache(std::size_t bytes) : limit_(std::max(bytes / kBlockBytes, kMinNodes)) {
+  const std::size_t buckets = std::bit_ceil(std::min<std::size_t>(limit_, 4096));
+  buckets_.resize(buckets);
+  shift_ = 64 - static_cast<unsigned>(std::countr_zero(buckets));
+  for (Node* head : {&clean_, &dirty_, &writing_}) head->next = head->previous = head;
+}
+
+NodeCache::~NodeCache() {
+  for (Node* head : {&clean_, &dirty_, &writing_}) {
+    while (head->next != head) remove(head->next);
+  }
+}
+
+Node& NodeCache::list_of(NodeState state) noexcept {
+  return state == NodeState::kClean ? clean_ : state == NodeState::kDirty ? dirty_ : writing_;
+}
+
+Node* NodeCache::find_any(BlockNo block) const noexcept {
+  Node* node = buckets_[bucket_of(block)];
+  while (node != nullptr && node->block != block) node = node->hash_next;
+  return node;
+}
+
+void NodeCache::link_hash(Node* node) {
+  Node*& bucket = buckets_[bucket_of(node->block)];
+  node->hash_next = bucket;
+  bucket = node;
+}
+
+void NodeCache::unlink_hash(Node* node) {
+  Node** link = &buckets_[bucket_of(node->block)];
+  while (*link != node) link = &(*link)->hash_next;
+  *link = node->hash_next;
+}
+
+void NodeCache::set_state(Node* node, NodeState state) {
+  if (node->state == NodeState::kDirty) dirty_count_.fetch_sub(1, std::memory_order_relaxed);
+  if (state == NodeState::kDirty) dirty_count_.fetch_add(1, std::memory_order_relaxed);
+  unlink_list(node);
+  node->state = state;
+  link_list_last(list_of(state), node);
+}
+
+Node* NodeCache::add(BlockNo block, CheckpointNo birth, PageRef page, NodeState state) {
+  if (count() >= buckets_.size() * 2) grow();
+  Node* node = new Node;
+  node->block = block;
+  node->birth = birth;
+  node->page = std::move(page);
+  node->state = state;
+  link_hash(node);
+  link_list_last(list_of(state), node);
+  count_.fetch_add(1, std::memory_order_relaxed);
+  if (state == NodeState::kDirty) dirty_count_.fetch_add(1, std::memory_order_relaxed);
+  return node;
+}
+
+void NodeCache::grow() {
+  std::vector<Node*> old(buckets_.size() * 4);
+  old.swap(buckets_);
+  shift_ -= 2;
+  for (Node* node : old) {
+    while (node != nullptr) link_hash(std::exchange(node, node->hash_next));
+  }
+}
+
+void NodeCache::insert_clean(BlockNo block, CheckpointNo birth, PageRef page) {
+  if (Node* there = find_any(block)) {
+    if (there->state != NodeState::kClean || there->birth >= birth) return;
+    remove(there);
+  }
+  add(block, birth, std::move(page), NodeState::kClean);
+}
+
+Node* NodeCache::insert_dirty(BlockNo block, CheckpointNo birth, PageRef page) {
+  if (Node* stale = find_any(block)) {
+    WEFT_CHECK(stale->state == NodeState::kClean);
+    remove(stale);
+  }
+  return add(block, birth, std::move(page), NodeState::kDirty);
+}
+
+void NodeCache::make_dirty(Node* node, BlockNo block, CheckpointNo birth) {
+  if (Node* stale = find_any(block)) {
+    WEFT_CHECK(stale != node && stale->state == NodeState::kClean);
+    remove(stale);
+  }
+  unlink_hash(node);
+  node->block = block;
+  node->birth = birth;
+  link_hash(node);
+  set_state(node, NodeState::kDirty);
+}
+
+void NodeCache::remove(Node* node) {
+  unlink_hash(node);
+  unlink_list(node);
+  count_.fetch_sub(1, std::memory_order_relaxed);
+  if (node->state == NodeState::kDirty) dirty_count_.fetch_sub(1, std::memory_order_relaxed);
+  delete node;
+}
+
+void NodeCache::evict() {
+  // Two rounds of the hand: in the first each node may use up its second chance.
+  for (std::size_t steps = 2 * count(); count() > limit_ && clean_.next != &clean_ && steps != 0; --steps) {
+    Node* node = clean_.next;
+    if (node->referenced.exchange(false, std::memory_order_relaxed)) {
+      unlink_list(node);
+      link_list_last(clean_, node);
+    } else {
+      remove(node);
+    }
+  }
+}
+
+void NodeCache::written(BlockNo block, CheckpointNo birth) {
+  Node* node = find_any(block);
+  if (node != nullptr && node->birth == birth && node->state == NodeState::kWriting) set_state(node, NodeState::kClean);
+}
+
+}  // namespace weft::fs

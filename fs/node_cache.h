@@ -1,0 +1,95 @@
+// fs/node_cache.h - the tree nodes that are in memory, found by block; keeps clean ones within a number of bytes.
+//
+//   btree -> [node_cache]
+//
+// States  kDirty    born under the checkpoint in the making; changed in place; not on disk
+//         kWriting  a checkpoint that is not yet durable has it; not on disk for sure, so it stays
+//         kClean    on disk as it is here; may be evicted (second chance: Corbato's clock)
+// Invariant  at most one node a block. A clean one may be stale, its block freed meanwhile: find() takes the birth too.
+// Locks      none of its own: find() under the tree's lock shared, everything else under it exclusively.
+// Tests      tests/fs/node_cache_test.cc
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <vector>
+
+#include "fs/page.h"
+#include "fs/types.h"
+
+namespace weft::fs {
+
+enum class NodeState : std::uint8_t { kClean, kDirty, kWriting };
+
+struct Node {
+  BlockNo block;
+  CheckpointNo birth;
+  PageRef page;
+  NodeState state = NodeState::kClean;
+  std::atomic<bool> referenced{true};  // since the clock's hand last passed
+  Node* hash_next = nullptr;
+  Node* next = nullptr;  // in the list of its state
+  Node* previous = nullptr;
+};
+
+class NodeCache {
+ public:
+  explicit NodeCache(std::size_t bytes);
+  ~NodeCache();
+  NodeCache(const NodeCache&) = delete;
+  NodeCache& operator=(const NodeCache&) = delete;
+
+  [[nodiscard]] Node* find(BlockNo block, CheckpointNo birth) const noexcept {
+    for (Node* node = buckets_[bucket_of(block)]; node != nullptr; node = node->hash_next) {
+      if (node->block != block) continue;
+      if (node->birth != birth) return nullptr;
+      if (!node->referenced.load(std::memory_order_relaxed)) node->referenced.store(true, std::memory_order_relaxed);
+      return node;
+    }
+    return nullptr;
+  }
+  // A page as read from disk. Ignored if something newer is there. Evicts nothing: see evict().
+  void insert_clean(BlockNo block, CheckpointNo birth, PageRef page);
+  Node* insert_dirty(BlockNo block, CheckpointNo birth, PageRef page);
+  // `node` is from now on a dirty one at another place.
+  void make_dirty(Node* node, BlockNo block, CheckpointNo birth);
+  void remove(Node* node);
+  // Clean nodes go until all fit, or none is left.
+  void evict();
+
+  // Every dirty node becomes kWriting; visit(node) for each.
+  template <typename F>
+  void start_writing(F&& visit) {
+    while (dirty_.next != &dirty_) {
+      Node* node = dirty_.next;
+      visit(*node);
+      set_state(node, NodeState::kWriting);
+    }
+  }
+  // kWriting -> kClean, if that node is still here.
+  void written(BlockNo block, CheckpointNo birth);
+
+  [[nodiscard]] std::size_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t dirty_count() const noexcept { return dirty_count_.load(std::memory_order_relaxed); }
+
+ private:
+  [[nodiscard]] std::size_t bucket_of(BlockNo block) const noexcept {
+    return static_cast<std::size_t>(block.value() * 0x9e3779b97f4a7c15u >> shift_);
+  }
+  Node* find_any(BlockNo block) const noexcept;
+  void link_hash(Node* node);
+  void unlink_hash(Node* node);
+  void set_state(Node* node, NodeState state);
+  Node& list_of(NodeState state) noexcept;
+  Node* add(BlockNo block, CheckpointNo birth, PageRef page, NodeState state);
+  void grow();
+
+  std::size_t limit_;                // nodes
+  unsigned shift_;                   // 64 - log2 of the number of buckets
+  std::vector<Node*> buckets_;
+  Node clean_, dirty_, writing_;     // heads of circular lists; the clock's hand is at clean_.next
+  std::atomic<std::size_t> count_{0};
+  std::atomic<std::size_t> dirty_count_{0};
+};
+
+}  // namespace weft::fs
