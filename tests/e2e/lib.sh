@@ -10,7 +10,7 @@
 # From the environment
 #   FSTYPE         weft (default) | ext4 | fuse2fs | passthrough
 #   WEFT_BIN       folder of mkfs.weft, mount.weft, fsck.weft     (build/release/bin)
-#   TEST_BIN       folder of the C++ helpers of tests/e2e         (build/release/e2e)
+#   TEST_BIN       folder of the C++ helpers of tests/e2e         (build/release/tests/e2e)
 #   WEFT_TMP       where images and mount points are made         (/tmp/weft-e2e)
 #   CRASH          1: kill the server again and again under the workload; CRASH_ROUNDS times (3)
 #   SEED           of the moments of those kills; printed, so that a run can be repeated
@@ -25,7 +25,7 @@ E2E_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$E2E_DIR/../.." && pwd)
 FSTYPE=${FSTYPE:-weft}
 WEFT_BIN=${WEFT_BIN:-$ROOT/build/release/bin}
-TEST_BIN=${TEST_BIN:-$ROOT/build/release/e2e}
+TEST_BIN=${TEST_BIN:-$ROOT/build/release/tests/e2e}
 E2E_SCRATCH=${WEFT_TMP:-/tmp/weft-e2e}
 CRASH=${CRASH:-0}
 CRASH_ROUNDS=${CRASH_ROUNDS:-3}
