@@ -3,7 +3,7 @@
 // The rule of thread-local state: compilers assume that a function stays on its thread, and keep the address of a
 // thread_local across a call that moves the fiber to another. So sched has one thread_local, and these accessors, opaque to
 // the optimizer, are the only way to it. Their answers too go stale at a park: ask again after each.
-// Tests: tests/sched/stale_tls_test.cc.
+// Tests: tests/sched/context_test.cc.
 #pragma once
 
 #include <atomic>

@@ -39,7 +39,7 @@ std::atomic<int> simulations_running{0};
 
 void simulation_point_slow() noexcept {
   Worker* worker = current_worker();
-  if (worker != nullptr && worker->simulated() && worker->current() != nullptr) worker->yield_current();
+  if (worker != nullptr && worker->simulated() && worker->current() != nullptr) worker->yield_simulated(false);
 }
 
 Status Worker::start_on_this_thread() {
@@ -131,14 +131,32 @@ void Worker::arrive() noexcept {
   }
 }
 
+// The one that yields takes part in the draw. If it is alone and `passes_time`, time goes on a little, so that a loop of yields
+// that waits for a deadline comes to its end.
+void Worker::yield_simulated(bool passes_time) noexcept {
+  if (simulated_ready_.empty()) {
+    if (!passes_time) return;
+    scheduler_.set_virtual_time(scheduler_.now_ns() + 1000);
+    timers_.fire(scheduler_.now_ns());
+    if (simulated_ready_.empty()) return;
+  }
+  const std::size_t index = order_->choose(simulated_ready_.size() + 1);
+  if (index == simulated_ready_.size()) return;
+  leave(After::kYield, nullptr, take_simulated(index));
+}
+
 void Worker::yield_current() noexcept {
+  if (order_ != nullptr) {
+    yield_simulated(true);
+    return;
+  }
   // The loop of a fiber that only yields must still see its I/O, timers and what comes from outside.
   FiberState* to = pick();
-  if (to == nullptr && order_ == nullptr) {
+  if (to == nullptr) {
     check_events();
     to = pick();
   }
-  if (to == nullptr && order_ == nullptr) return;
+  if (to == nullptr) return;
   leave(After::kYield, nullptr, to);
 }
 
@@ -256,7 +274,10 @@ FiberState* Worker::pick() noexcept {
 
 FiberState* Worker::pick_simulated() noexcept {
   if (simulated_ready_.empty()) return nullptr;
-  const std::size_t index = order_->choose(simulated_ready_.size());
+  return take_simulated(order_->choose(simulated_ready_.size()));
+}
+
+FiberState* Worker::take_simulated(std::size_t index) noexcept {
   FiberState* fiber = simulated_ready_[index];
   simulated_ready_[index] = simulated_ready_.back();
   simulated_ready_.pop_back();

@@ -58,6 +58,7 @@ class Worker {
 
   // Of the current fiber. It may come back on another worker.
   void yield_current() noexcept;
+  void yield_simulated(bool passes_time) noexcept;
   void park_current(Waiter& waiter) noexcept;
   [[noreturn]] void end_current() noexcept;
 
@@ -100,6 +101,7 @@ class Worker {
   static void fiber_main();
   FiberState* pick() noexcept;
   FiberState* pick_simulated() noexcept;
+  FiberState* take_simulated(std::size_t index) noexcept;
   FiberState* search() noexcept;
   FiberState* steal(bool also_next) noexcept;
   void sleep() noexcept;
