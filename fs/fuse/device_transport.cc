@@ -10,6 +10,8 @@
 #include <mutex>
 #include <string>
 
+#include "sched/offload.h"
+
 namespace weft::fs::fuse {
 
 namespace {
@@ -34,8 +36,10 @@ int clone_of(int fd) {
 }
 
 void wait_readable(int fd) {
-  pollfd waiting{fd, POLLIN, 0};
-  ::poll(&waiting, 1, -1);
+  sched::blocking([fd] {
+    pollfd waiting{fd, POLLIN, 0};
+    ::poll(&waiting, 1, -1);
+  });
 }
 
 }  // namespace
@@ -94,7 +98,7 @@ void DeviceTransport::wait() {
 
 void DeviceTransport::start_reader(unsigned index, Buffer buffer) {
   fibers_.fetch_add(1, std::memory_order_relaxed);
-  sched::spawn("fuse", [this, index, buffer = std::move(buffer)]() mutable {
+  sched::spawn_pinned(index, "fuse", [this, index, buffer = std::move(buffer)]() mutable {
     read_on(index, std::move(buffer));
     end_of_fiber();
   }).detach();
@@ -110,23 +114,54 @@ void DeviceTransport::end_of_fiber() {
   if (fibers_.fetch_sub(1) == 1) ended_.notify_all();
 }
 
+// Reads one message into `buffer`; its length, or 0 at the end of the connection.
+std::size_t DeviceTransport::read_message(Channel& channel, const Buffer& buffer) {
+  for (;;) {
+    const ssize_t count = ::read(channel.fd(), buffer.bytes().data() + kMessageOffset, kLongestMessage);
+    if (count >= 0) return static_cast<std::size_t>(count);
+    const int error = errno;
+    if (error == EAGAIN) {
+      wait_readable(channel.fd());
+    } else if (error != EINTR && error != ENOENT) {  // ENOENT: aborted before we came
+      return 0;                                      // ENODEV: unmounted
+    }
+  }
+}
+
 void DeviceTransport::read_on(unsigned index, Buffer buffer) {
   Channel& channel = *channels_[index];
+  // A plain thread has nobody to hand its duty to but another thread, which would cost more than it brings.
+  const bool hand_on = sched::on_fiber();
   for (;;) {
-    std::byte* const at = buffer.bytes().data() + kMessageOffset;
-    const ssize_t count = ::read(channel.fd(), at, kLongestMessage);
-    if (count < 0) {
-      const int error = errno;
-      if (error == EAGAIN) {
-        wait_readable(channel.fd());
-      } else if (error != EINTR && error != ENOENT) {  // ENOENT: aborted before we came
-        return;                                        // ENODEV: unmounted
-      }
-      continue;
+    const std::size_t size = read_message(channel, buffer);
+    if (size == 0) return;
+    const std::span<const std::byte> message(buffer.bytes().data() + kMessageOffset, size);
+    if (!hand_on) {
+      session_.handle(message, channel);
+    } else if (size <= kTinyMessage) {
+      return handle_tiny(index, message, std::move(buffer));
+    } else if (Buffer other; size <= kShortMessage && (other = session_.buffers().take(kMessageOffset + size))) {
+      std::byte* const copy = other.bytes().data() + kMessageOffset;
+      std::memcpy(copy, message.data(), size);
+      start_reader(index, std::move(buffer));
+      return session_.handle({copy, size}, channel);
+    } else if (long_messages_.fetch_add(1) < kMostLongMessages && (other = messages_.take(buffer.bytes().size()))) {
+      start_reader(index, std::move(other));
+      session_.handle(message, channel);
+      long_messages_.fetch_sub(1);
+      return;
+    } else {
+      session_.handle(message, channel);
+      long_messages_.fetch_sub(1);
     }
-    if (count == 0) return;
-    session_.handle({at, static_cast<std::size_t>(count)}, channel);
   }
+}
+
+void DeviceTransport::handle_tiny(unsigned index, std::span<const std::byte> message, Buffer buffer) {
+  alignas(8) std::byte copy[kTinyMessage];
+  std::memcpy(copy, message.data(), message.size());
+  start_reader(index, std::move(buffer));
+  session_.handle({copy, message.size()}, *channels_[index]);
 }
 
 }  // namespace weft::fs::fuse

@@ -64,6 +64,8 @@ class DeviceTransport {
   DeviceTransport(Session& session) : session_(session) {}
   void start_reader(unsigned index, Buffer buffer);
   void read_on(unsigned index, Buffer buffer);
+  void handle_tiny(unsigned index, std::span<const std::byte> message, Buffer buffer);
+  static std::size_t read_message(Channel& channel, const Buffer& buffer);
   void end_of_fiber();
 
   static constexpr unsigned kMostLongMessages = 32;
