@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -10,7 +11,7 @@
 #include <mutex>
 #include <string>
 
-#include "sched/offload.h"
+#include "sched/io.h"
 
 namespace weft::fs::fuse {
 
@@ -22,6 +23,8 @@ constexpr std::size_t kMessageOffset = kPage - kWritePrefixBytes;
 constexpr std::size_t kLongestMessage = kWritePrefixBytes + kMaxTransferBytes;
 constexpr std::size_t kTinyMessage = 1024;                      // fits on the stack
 constexpr std::size_t kShortMessage = kWritePrefixBytes + kPage;  // fits two pages
+
+constexpr std::uint32_t kPollExclusive = EPOLLEXCLUSIVE;
 
 // A further descriptor of the same connection; -1 where the kernel (or a test's socket) has none.
 int clone_of(int fd) {
@@ -35,11 +38,9 @@ int clone_of(int fd) {
   return clone;
 }
 
+// Exclusive: a request wakes one of the readers, not all of them.
 void wait_readable(int fd) {
-  sched::blocking([fd] {
-    pollfd waiting{fd, POLLIN, 0};
-    ::poll(&waiting, 1, -1);
-  });
+  if (!sched::io::poll(fd, POLLIN | kPollExclusive)) sched::yield();
 }
 
 }  // namespace

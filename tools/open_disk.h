@@ -1,0 +1,56 @@
+// tools/open_disk.h - opens an image or block device for one of Weft's commands, so that no two of them use it at once.
+//
+//   command line -> [open_disk] -> sched::FileDisk + lock -> fs
+//
+// The lock is flock(2) on the file or device: exclusive for who writes, shared for who only reads. A device that is mounted is
+// refused whoever mounted it. Blocks the thread, up to two seconds where the lock is held (udev and a server that is just
+// ending let go by themselves). Tests: tests/tools/open_disk_test.cc.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "kernel/result.h"
+#include "sched/file_disk.h"
+
+namespace weft::tools {
+
+// Held until release() or destruction.
+class DiskLock {
+ public:
+  DiskLock() = default;
+  explicit DiskLock(int fd) noexcept : fd_(fd) {}  // takes a descriptor whose file is locked
+  DiskLock(DiskLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  DiskLock& operator=(DiskLock&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~DiskLock() { release(); }
+  void release() noexcept;
+
+ private:
+  int fd_ = -1;
+};
+
+struct OpenDiskOptions {
+  bool read_only = false;
+  bool claim_device = true;                  // a block device: refuse it if anything in the kernel uses it. mount.weft's mount(2) does so itself
+  bool refuse_mounted = true;                // with read_only one may want to look all the same
+  std::chrono::milliseconds patience{2000};  // for somebody else's lock
+};
+
+struct OpenedDisk {
+  std::unique_ptr<sched::FileDisk> disk;
+  DiskLock lock;
+  bool is_block_device = false;
+  std::string path;                          // absolute, symbolic links resolved
+  std::string note;                          // for people: what is not as it should be (no O_DIRECT); usually empty
+};
+
+// Errors: those of open(2); kInvalid for what is neither file nor block device; kBusy with the name of who holds it;
+// kReadOnly where it is write-protected.
+Result<OpenedDisk> open_disk(const std::string& path, const OpenDiskOptions& options);
+
+}  // namespace weft::tools
