@@ -155,7 +155,7 @@ fio_row() {
     local fs=$1 row=$2 field=$3 value
     shift 3
     value=$(limit 300 fio --name=bench --filename="$MNT/fio" --size="${FIO_MIB}M" --output-format=terse --terse-version=3 --randrepeat=1 \
-        --fallocate=none "$@" 2>>"$SCRATCH/fio.err" | awk -F ';' -v f="$field" '$1 == 3 { print $f }' | tail -n 1)
+        --fallocate=none "$@" 2>>"$SCRATCH/fio.err" | awk -F ';' -v f="$field" '$1 == 3 && $5 == 0 { print $f }' | tail -n 1)
     if [[ $value =~ ^[0-9.]+$ ]]; then figure "$fs" "$row" "$value"; else say "$fs: $row fails: $(tail -n 1 "$SCRATCH/fio.err")"; fi
 }
 measure() {
