@@ -10,6 +10,10 @@
 //   stat open   of each file                             unlink    of each file
 //   durable     create, write 4 KiB, fsync, close; by each thread in the one folder
 //   append      4 KiB to one file a thread, fsync
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -18,14 +22,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dirent.h>
-#include <fcntl.h>
 #include <functional>
 #include <random>
 #include <string>
-#include <sys/stat.h>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -51,8 +51,10 @@ void report(const std::string& phase, int threads, std::vector<float>& latencies
   std::sort(latencies_us.begin(), latencies_us.end());
   const std::size_t n = latencies_us.size();
   const float p50 = n == 0 ? 0 : latencies_us[n / 2], p99 = n == 0 ? 0 : latencies_us[std::min(n - 1, n * 99 / 100)];
-  std::printf("{\"phase\":\"%s\",\"threads\":%d,\"ops\":%zu,\"seconds\":%.4f,\"rate\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", phase.c_str(),
-              threads, n, seconds, static_cast<double>(n) / seconds, static_cast<double>(p50), static_cast<double>(p99));
+  std::printf(
+      "{\"phase\":\"%s\",\"threads\":%d,\"ops\":%zu,\"seconds\":%.4f,\"rate\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n",
+      phase.c_str(), threads, n, seconds, static_cast<double>(n) / seconds, static_cast<double>(p50),
+      static_cast<double>(p99));
   std::fflush(stdout);
 }
 
@@ -104,7 +106,8 @@ void readdir_phase(const std::string& name) {
     std::size_t entries = 0;
     while (readdir(stream) != nullptr) ++entries;
     closedir(stream);
-    const float each = std::chrono::duration<float, std::micro>(Clock::now() - start).count() / static_cast<float>(entries);
+    const float each =
+        std::chrono::duration<float, std::micro>(Clock::now() - start).count() / static_cast<float>(entries);
     per_entry.insert(per_entry.end(), entries, each);
   } while (++rounds < 5 && Clock::now() - begin < std::chrono::seconds(2));
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
@@ -118,7 +121,8 @@ void run(const std::string& phase) {
   const auto at = [&](int i) { return order[static_cast<std::size_t>(i)]; };
   const std::string block(kBlockBytes, 'w');
   const int n = g_settings.files, threads = g_settings.threads;
-  if (phase == "create") return timed(phase, 1, n, [&](int, int i) { close(opened(file(at(i)), O_WRONLY | O_CREAT | O_EXCL)); });
+  if (phase == "create")
+    return timed(phase, 1, n, [&](int, int i) { close(opened(file(at(i)), O_WRONLY | O_CREAT | O_EXCL)); });
   if (phase == "write")
     return timed(phase, 1, n, [&](int, int i) {
       const int fd = opened(file(at(i)), O_WRONLY);
@@ -127,7 +131,7 @@ void run(const std::string& phase) {
     });
   if (phase == "stat")
     return timed(phase, 1, n, [&](int, int i) {
-      struct stat info {};
+      struct stat info{};
       if (stat(file(at(i)).c_str(), &info) != 0) die("stat", file(at(i)));
     });
   if (phase == "open") return timed(phase, 1, n, [&](int, int i) { close(opened(file(at(i)), O_RDONLY)); });
@@ -153,7 +157,8 @@ void run(const std::string& phase) {
   if (phase == "append") {
     std::vector<int> fds;
     for (int t = 0; t < threads; ++t)
-      fds.push_back(opened(g_settings.dir + "/append." + std::to_string(threads) + "." + std::to_string(t), O_WRONLY | O_CREAT | O_APPEND));
+      fds.push_back(opened(g_settings.dir + "/append." + std::to_string(threads) + "." + std::to_string(t),
+                           O_WRONLY | O_CREAT | O_APPEND));
     timed(phase, threads, g_settings.sync_ops, [&](int t, int) {
       put(fds[static_cast<std::size_t>(t)], block, "append");
       if (fsync(fds[static_cast<std::size_t>(t)]) != 0) die("fsync", "append");
@@ -171,11 +176,16 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     const auto number = [&] { return i + 1 < argc ? std::atoi(argv[++i]) : 0; };
-    if (argument == "--files") g_settings.files = number();
-    else if (argument == "--threads") g_settings.threads = number();
-    else if (argument == "--sync-ops") g_settings.sync_ops = number();
-    else if (g_settings.dir.empty()) g_settings.dir = argument;
-    else phases.push_back(argument);
+    if (argument == "--files")
+      g_settings.files = number();
+    else if (argument == "--threads")
+      g_settings.threads = number();
+    else if (argument == "--sync-ops")
+      g_settings.sync_ops = number();
+    else if (g_settings.dir.empty())
+      g_settings.dir = argument;
+    else
+      phases.push_back(argument);
   }
   if (phases.empty() || g_settings.files < 1 || g_settings.threads < 1 || g_settings.sync_ops < 1) {
     std::fprintf(stderr, "usage: fs_ops DIR [--files N] [--threads N] [--sync-ops N] PHASE...\n");

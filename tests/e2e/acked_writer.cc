@@ -15,6 +15,9 @@
 // Usage: acked_writer write DIR LOG [--seed N] [--threads N] [--ops N]      until the mount dies, or N changes a thread
 //        acked_writer verify DIR LOG
 // Exit: 0 well, 1 a promise was broken, 2 usage or an error that no dead server explains.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -22,15 +25,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
 #include <fstream>
 #include <iostream>
 #include <map>
 #include <sstream>
 #include <string>
-#include <sys/stat.h>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -96,11 +96,11 @@ class Writer {
   void failed(const char* where) {
     const int error = errno;
     dead_ = true;
-    if (error == ENOTCONN || error == ECONNABORTED || error == ESHUTDOWN || error == EIO || error == ENOSPC || error == ENODEV ||
-        error == EROFS || error == EINTR)
+    if (error == ENOTCONN || error == ECONNABORTED || error == ESHUTDOWN || error == EIO || error == ENOSPC ||
+        error == ENODEV || error == EROFS || error == EINTR)
       return;
     // Unmounted under our feet: the path now leads to the bare mount point.
-    struct stat info {};
+    struct stat info{};
     if (error == ENOENT && stat(dir_.c_str(), &info) != 0) return;
     line('E', std::string(where) + ' ' + std::strerror(error));
   }
@@ -220,7 +220,8 @@ class Writer {
       const int fd = open(path(object->name).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
       if (fd < 0) return false;
       bool good = true;
-      for (unsigned i = 0; good && i < count; ++i) good = put(fd, content(object->id, 0, object->count + i, kRecordBytes), -1);
+      for (unsigned i = 0; good && i < count; ++i)
+        good = put(fd, content(object->id, 0, object->count + i, kRecordBytes), -1);
       if (good) good = (random_.below(2) != 0 ? fdatasync(fd) : fsync(fd)) == 0;
       const int error = errno;
       close(fd);
@@ -236,9 +237,8 @@ class Writer {
     if (object == nullptr) return;
     if (random_.below(2) != 0) {
       const std::string fresh = object->name + "m";
-      change("M " + std::to_string(object->id) + ' ' + object->name + ' ' + fresh, "rename", [&] {
-        return rename(path(object->name).c_str(), path(fresh).c_str()) == 0 && sync_dir();
-      });
+      change("M " + std::to_string(object->id) + ' ' + object->name + ' ' + fresh, "rename",
+             [&] { return rename(path(object->name).c_str(), path(fresh).c_str()) == 0 && sync_dir(); });
       object->name = fresh;
       if (fresh.size() < 60) return;
     }
@@ -250,11 +250,13 @@ class Writer {
   void make_folder_or_symlink() {
     const Kind kind = random_.below(2) != 0 ? Kind::kFolder : Kind::kSymlink;
     const Object* object = make(kind);
-    change(std::string(1, static_cast<char>(kind)) + ' ' + std::to_string(object->id) + ' ' + object->name, "mkdir", [&] {
-      const int status = kind == Kind::kFolder ? mkdir(path(object->name).c_str(), 0755)
-                                               : symlink(("to/" + object->name).c_str(), path(object->name).c_str());
-      return status == 0 && sync_dir();
-    });
+    change(std::string(1, static_cast<char>(kind)) + ' ' + std::to_string(object->id) + ' ' + object->name, "mkdir",
+           [&] {
+             const int status = kind == Kind::kFolder
+                                    ? mkdir(path(object->name).c_str(), 0755)
+                                    : symlink(("to/" + object->name).c_str(), path(object->name).c_str());
+             return status == 0 && sync_dir();
+           });
   }
 
   std::string dir_;
@@ -266,7 +268,8 @@ class Writer {
   std::map<std::uint64_t, Object> objects_;
 };
 
-int write_mode(const std::string& dir, const std::string& log_path, std::uint64_t seed, int threads, std::uint64_t ops) {
+int write_mode(const std::string& dir, const std::string& log_path, std::uint64_t seed, int threads,
+               std::uint64_t ops) {
   const int log = open(log_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
   if (log < 0) {
     std::perror(log_path.c_str());
@@ -321,25 +324,27 @@ void check_blocks(const Expected& object, const std::vector<char>& bytes) {
     const bool whole = bytes.size() >= (i + 1) * kBlockBytes;
     const char* at = bytes.data() + i * kBlockBytes;
     const auto is = [&](std::uint64_t version) {
-      return version != 0 && whole && std::memcmp(at, content(object.id, version, i, kBlockBytes).data(), kBlockBytes) == 0;
+      return version != 0 && whole &&
+             std::memcmp(at, content(object.id, version, i, kBlockBytes).data(), kBlockBytes) == 0;
     };
     if (is(acked) || is(pending)) continue;
     if (acked == 0) {
       bool zero = true;
-      for (std::size_t k = i * kBlockBytes; k < std::min(bytes.size(), (i + 1) * kBlockBytes); ++k) zero = zero && bytes[k] == 0;
+      for (std::size_t k = i * kBlockBytes; k < std::min(bytes.size(), (i + 1) * kBlockBytes); ++k)
+        zero = zero && bytes[k] == 0;
       if (zero) continue;
     }
     std::string found = whole ? "other bytes" : "beyond the end, size " + std::to_string(bytes.size());
     for (std::uint64_t v = 1; whole && v < acked; ++v)
       if (is(v)) found = "version " + std::to_string(v);
-    broken(object, "block " + std::to_string(i) + ": acknowledged version " + std::to_string(acked) + ", begun " + std::to_string(pending) +
-                       ", found " + found);
+    broken(object, "block " + std::to_string(i) + ": acknowledged version " + std::to_string(acked) + ", begun " +
+                       std::to_string(pending) + ", found " + found);
   }
 }
 
 void check(const std::string& root, const Expected& object) {
   const std::string dir = root + "/t" + std::to_string(object.thread) + '/';
-  struct stat info {};
+  struct stat info{};
   const bool here = lstat((dir + object.name).c_str(), &info) == 0;
   if (object.removed) {
     if (here) broken(object, "was removed, and is back");
@@ -361,7 +366,8 @@ void check(const std::string& root, const Expected& object) {
   if (object.kind == Kind::kSymlink) {
     char target[256];
     const ssize_t got = readlink((dir + name).c_str(), target, sizeof target);
-    if (got < 0 || std::string(target, static_cast<std::size_t>(got)) != "to/" + object.name) broken(object, "symlink points elsewhere");
+    if (got < 0 || std::string(target, static_cast<std::size_t>(got)) != "to/" + object.name)
+      broken(object, "symlink points elsewhere");
     return;
   }
   std::vector<char> bytes;
@@ -370,8 +376,8 @@ void check(const std::string& root, const Expected& object) {
   if (object.kind == Kind::kReplaced) {
     for (const std::uint64_t version : {object.version, object.pending_version})
       if (version != 0 && bytes == content(object.id, version, 0, replaced_bytes(object.id, version))) return;
-    return broken(object, "is neither version " + std::to_string(object.version) + " nor " + std::to_string(object.pending_version) + ", " +
-                              std::to_string(bytes.size()) + " bytes");
+    return broken(object, "is neither version " + std::to_string(object.version) + " nor " +
+                              std::to_string(object.pending_version) + ", " + std::to_string(bytes.size()) + " bytes");
   }
   const std::uint64_t limit = std::max(object.count, object.pending_count) * kRecordBytes;
   if (bytes.size() < object.count * kRecordBytes)
@@ -381,7 +387,8 @@ void check(const std::string& root, const Expected& object) {
     const std::vector<char> want = content(object.id, 0, i, kRecordBytes);
     if (std::memcmp(bytes.data() + i * kRecordBytes, want.data(), kRecordBytes) == 0) continue;
     // Beyond the acknowledged end a size may be there before its data: then it reads as zeros.
-    if (i >= object.count && std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(i * kRecordBytes), bytes.end(), [](char c) { return c == 0; }))
+    if (i >= object.count && std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(i * kRecordBytes), bytes.end(),
+                                         [](char c) { return c == 0; }))
       break;
     return broken(object, "record " + std::to_string(i) + " of " + std::to_string(object.count) + " is damaged");
   }
@@ -424,7 +431,8 @@ int verify_mode(const std::string& dir, const std::string& log_path) {
       in >> version >> first >> count;
       object.blocks.resize(kMaxBlocks);
       object.pending_blocks.resize(kMaxBlocks);
-      for (std::size_t i = first; i < first + count && i < kMaxBlocks; ++i) (acked ? object.blocks : object.pending_blocks)[i] = version;
+      for (std::size_t i = first; i < first + count && i < kMaxBlocks; ++i)
+        (acked ? object.blocks : object.pending_blocks)[i] = version;
     } else if (op == 'R') {
       in >> (acked ? object.version : object.pending_version);
     } else if (op == 'L') {
@@ -439,7 +447,8 @@ int verify_mode(const std::string& dir, const std::string& log_path) {
     }
   }
   for (const auto& [id, object] : objects) check(dir, object);
-  std::cout << "acked_writer: " << acknowledged << " acknowledged changes, " << objects.size() << " objects, " << g_broken << " broken\n";
+  std::cout << "acked_writer: " << acknowledged << " acknowledged changes, " << objects.size() << " objects, "
+            << g_broken << " broken\n";
   return g_broken == 0 ? 0 : 1;
 }
 

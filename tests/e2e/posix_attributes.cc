@@ -1,17 +1,19 @@
 // posix_attributes.cc - what is known of a file on a mounted file system: mode, owner, times, attributes, ACLs, flags.
 #include "posix_check.h"
 
-#include <algorithm>
-#include <ctime>
-#include <set>
 #include <sys/mman.h>
 #include <sys/xattr.h>
 #include <utime.h>
+#include <algorithm>
+#include <ctime>
+#include <set>
 
 using namespace posix_check;
 
 namespace {
-bool later(const timespec& a, const timespec& b) { return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec; }
+bool later(const timespec& a, const timespec& b) {
+  return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+}
 bool same(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
 // The kernel stamps from a clock that ticks every few milliseconds.
 void let_clock_tick() { usleep(12000); }
@@ -20,7 +22,7 @@ bool set_times(const char* path, timespec access, timespec modified) {
   return utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) == 0;
 }
 struct statx statx_of(const char* path) {
-  struct statx info {};
+  struct statx info{};
   if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_ALL, &info) != 0) report(__FILE__, __LINE__, "statx", errno);
   return info;
 }
@@ -46,8 +48,10 @@ void expect_moves(const char* what, const char* path, Moves moves, const std::fu
   let_clock_tick();
   if (!change()) return report(__FILE__, __LINE__, what, errno);
   const auto after = stat_of(path);
-  if (later(after.st_mtim, before.st_mtim) != moves.modified) report(__FILE__, __LINE__, (std::string(what) + ": time of modification").c_str(), 0);
-  if (later(after.st_ctim, before.st_ctim) != moves.changed) report(__FILE__, __LINE__, (std::string(what) + ": time of change").c_str(), 0);
+  if (later(after.st_mtim, before.st_mtim) != moves.modified)
+    report(__FILE__, __LINE__, (std::string(what) + ": time of modification").c_str(), 0);
+  if (later(after.st_ctim, before.st_ctim) != moves.changed)
+    report(__FILE__, __LINE__, (std::string(what) + ": time of change").c_str(), 0);
 }
 
 // The binary form of an ACL in an extended attribute (linux/posix_acl_xattr.h).
@@ -63,7 +67,9 @@ std::string acl(const std::vector<AclEntry>& entries) {
   for (const auto& entry : entries) out.append(reinterpret_cast<const char*>(&entry), sizeof entry);
   return out;
 }
-bool set_acl(const char* path, const char* name, const std::string& value) { return setxattr(path, name, value.data(), value.size(), 0) == 0; }
+bool set_acl(const char* path, const char* name, const std::string& value) {
+  return setxattr(path, name, value.data(), value.size(), 0) == 0;
+}
 constexpr const char *kAccess = "system.posix_acl_access", *kDefault = "system.posix_acl_default";
 
 bool set_flags(const char* path, int flags) {
@@ -97,15 +103,24 @@ CASE(owners, "owner and group are kept, up to 32 bits, also of symlinks") {
 }
 CASE(times_exact, "times are kept to the nanosecond, from 1902 to 2400") {
   REQUIRE(write_file("f", ""));
-  for (const timespec& time : std::vector<timespec>{{0, 0}, {1, 1}, {1700000000, 123456789}, {1700000000, 999999999}, {-1, 1}, {-2000000000, 5},
-                                                    {2147483647, 999999999}, {2147483648, 0}, {4294967296, 7}, {13569465600, 42}}) {
+  for (const timespec& time : std::vector<timespec>{{0, 0},
+                                                    {1, 1},
+                                                    {1700000000, 123456789},
+                                                    {1700000000, 999999999},
+                                                    {-1, 1},
+                                                    {-2000000000, 5},
+                                                    {2147483647, 999999999},
+                                                    {2147483648, 0},
+                                                    {4294967296, 7},
+                                                    {13569465600, 42}}) {
     REQUIRE(set_times("f", time, time));
     EXPECT(same(stat_of("f").st_atim, time) && same(stat_of("f").st_mtim, time));
   }
 }
 CASE(times_now, "UTIME_NOW and UTIME_OMIT, each for one of the times") {
   REQUIRE(write_file("f", "") && set_times("f", {1000, 1}, {2000, 2}));
-  EXPECT(set_times("f", {0, UTIME_OMIT}, {3000, 3}) && stat_of("f").st_atim.tv_sec == 1000 && stat_of("f").st_mtim.tv_sec == 3000);
+  EXPECT(set_times("f", {0, UTIME_OMIT}, {3000, 3}) && stat_of("f").st_atim.tv_sec == 1000 &&
+         stat_of("f").st_mtim.tv_sec == 3000);
   EXPECT(set_times("f", {0, UTIME_NOW}, {0, UTIME_OMIT}) && stat_of("f").st_mtim.tv_sec == 3000);
   EXPECT(std::abs(stat_of("f").st_atim.tv_sec - time(nullptr)) < 10);
   EXPECT(utime("f", nullptr) == 0 && std::abs(stat_of("f").st_mtim.tv_sec - time(nullptr)) < 10);
@@ -144,7 +159,8 @@ CASE(times_folder, "a folder's times move when its entries do") {
   expect_moves("link", "d", {true, true}, [] { return link("d/g", "d/i") == 0; });
   expect_moves("unlink", "d", {true, true}, [] { return unlink("d/g") == 0; });
   expect_moves("rmdir", "d", {true, true}, [] { return rmdir("d/e") == 0; });
-  expect_moves("a failed create", "d", {false, false}, [] { return open("d/i", O_CREAT | O_EXCL | O_RDWR, 0644) == -1; });
+  expect_moves("a failed create", "d", {false, false},
+               [] { return open("d/i", O_CREAT | O_EXCL | O_RDWR, 0644) == -1; });
 }
 CASE(birth, "the time of birth is there, and stays") {
   const time_t begin = time(nullptr) - 2;
@@ -174,7 +190,8 @@ CASE(attributes, "extended attributes are set, listed, replaced and removed") {
     EXPECT((attribute_names(path) == std::set<std::string>{"user.one", "user.empty"}));
     EXPECT_ERRNO(setxattr(path, "user.one", "2", 1, XATTR_CREATE), EEXIST);
     EXPECT_ERRNO(setxattr(path, "user.none", "2", 1, XATTR_REPLACE), ENODATA);
-    EXPECT(setxattr(path, "user.one", "longer value", 12, XATTR_REPLACE) == 0 && attribute(path, "user.one") == "longer value");
+    EXPECT(setxattr(path, "user.one", "longer value", 12, XATTR_REPLACE) == 0 &&
+           attribute(path, "user.one") == "longer value");
     EXPECT(removexattr(path, "user.one") == 0);
     EXPECT_ERRNO(removexattr(path, "user.one"), ENODATA);
     char small[4];
@@ -226,7 +243,12 @@ CASE(acl_access, "an ACL opens a file to a user its mode would keep out, and the
   need_root();
   REQUIRE(write_file("f", "for some", 0640) && chmod("f", 0640) == 0);
   as_user(kUser, {}, [] { EXPECT_ERRNO(open("f", O_RDONLY), EACCES); });
-  REQUIRE(set_acl("f", kAccess, acl({{kOwner, 6, kNobody}, {kUserTag, 6, kUser}, {kOwningGroup, 4, kNobody}, {kMask, 6, kNobody}, {kOther, 0, kNobody}})));
+  REQUIRE(set_acl("f", kAccess,
+                  acl({{kOwner, 6, kNobody},
+                       {kUserTag, 6, kUser},
+                       {kOwningGroup, 4, kNobody},
+                       {kMask, 6, kNobody},
+                       {kOther, 0, kNobody}})));
   EXPECT_EQUAL(stat_of("f").st_mode & 0777U, 0660U);
   as_user(kUser, {}, [] { EXPECT(Fd("f", O_RDWR) >= 0); });
   as_user(kOtherUser, {}, [] { EXPECT_ERRNO(open("f", O_RDONLY), EACCES); });
@@ -247,7 +269,11 @@ CASE(acl_default, "what is made in a folder inherits its default ACL, not the um
   need_root();
   umask(077);
   REQUIRE(mkdir("d", 0755) == 0);
-  const std::string inherited = acl({{kOwner, 7, kNobody}, {kUserTag, 7, kUser}, {kOwningGroup, 5, kNobody}, {kMask, 7, kNobody}, {kOther, 5, kNobody}});
+  const std::string inherited = acl({{kOwner, 7, kNobody},
+                                     {kUserTag, 7, kUser},
+                                     {kOwningGroup, 5, kNobody},
+                                     {kMask, 7, kNobody},
+                                     {kOther, 5, kNobody}});
   REQUIRE(set_acl("d", kDefault, inherited));
   EXPECT(attribute("d", kDefault) == inherited);
   REQUIRE(mkdir("d/sub", 0777) == 0 && write_file("d/f", "x", 0666));
@@ -279,7 +305,8 @@ CASE(immutable, "an immutable file cannot be changed in any way until the flag i
   REQUIRE(mkdir("d", 0755) == 0 && write_file("d/f", "") && set_flags("d", flags_of("d") | FS_IMMUTABLE_FL));
   EXPECT_ERRNO(open("d/new", O_RDWR | O_CREAT, 0644), EPERM);
   EXPECT_ERRNO(unlink("d/f"), EPERM);
-  EXPECT(set_flags("f", before) && set_flags("d", flags_of("d") & ~FS_IMMUTABLE_FL) && unlink("f") == 0 && unlink("d/f") == 0);
+  EXPECT(set_flags("f", before) && set_flags("d", flags_of("d") & ~FS_IMMUTABLE_FL) && unlink("f") == 0 &&
+         unlink("d/f") == 0);
 }
 CASE(append_only, "an append-only file grows, and that is all") {
   need_root();

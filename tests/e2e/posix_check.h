@@ -7,24 +7,24 @@
 // Usage: posix_NAMES DIR [--filter TEXT] [--long] [--list] [--seed N]
 #pragma once
 
-#include <cerrno>
-#include <csignal>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <dirent.h>
 #include <fcntl.h>
-#include <functional>
 #include <grp.h>
 #include <linux/fs.h>
-#include <string>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
 #include <vector>
 
 namespace posix_check {
@@ -92,12 +92,12 @@ inline std::string read_file(const std::string& path) {
   return out;
 }
 inline struct stat stat_of(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (lstat(path.c_str(), &info) != 0) report(__FILE__, __LINE__, ("lstat " + path).c_str(), errno);
   return info;
 }
 inline bool exists(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   return lstat(path.c_str(), &info) == 0;
 }
 
@@ -193,7 +193,9 @@ inline int run_all(int argc, char** argv) {
       std::printf("skip  %s\n", each.name);
     } else {
       ++failed;
-      if (WIFSIGNALED(status)) std::printf("    ended by signal %d%s\n", WTERMSIG(status), WTERMSIG(status) == SIGALRM ? ": no end in time" : "");
+      if (WIFSIGNALED(status))
+        std::printf("    ended by signal %d%s\n", WTERMSIG(status),
+                    WTERMSIG(status) == SIGALRM ? ": no end in time" : "");
       std::printf("FAIL  %s\n", each.name);
     }
     std::fflush(stdout);
@@ -205,8 +207,8 @@ inline int run_all(int argc, char** argv) {
 
 }  // namespace posix_check
 
-#define POSIX_CASE_(id, name, is_long)                                            \
-  static void case_##id();                                                        \
+#define POSIX_CASE_(id, name, is_long)                                        \
+  static void case_##id();                                                    \
   static const posix_check::Register register_##id{name, case_##id, is_long}; \
   static void case_##id()
 #define CASE(id, name) POSIX_CASE_(id, name, false)
@@ -217,29 +219,30 @@ inline int run_all(int argc, char** argv) {
     errno = 0;                                                                    \
     if (!(condition)) posix_check::report(__FILE__, __LINE__, #condition, errno); \
   } while (0)
-#define REQUIRE(condition)                                            \
-  do {                                                                \
-    errno = 0;                                                        \
-    if (!(condition)) {                                               \
-      posix_check::report(__FILE__, __LINE__, #condition, errno);     \
-      return;                                                         \
-    }                                                                 \
+#define REQUIRE(condition)                                        \
+  do {                                                            \
+    errno = 0;                                                    \
+    if (!(condition)) {                                           \
+      posix_check::report(__FILE__, __LINE__, #condition, errno); \
+      return;                                                     \
+    }                                                             \
   } while (0)
 // The call fails, and with this errno.
-#define EXPECT_ERRNO(call, error)                                                                        \
-  do {                                                                                                   \
-    errno = 0;                                                                                           \
-    if ((call) != -1)                                                                                    \
-      posix_check::report(__FILE__, __LINE__, #call " should fail with " #error ", but succeeds", 0);    \
-    else if (errno != (error))                                                                           \
-      posix_check::report(__FILE__, __LINE__, #call " should fail with " #error, errno);                 \
+#define EXPECT_ERRNO(call, error)                                                                     \
+  do {                                                                                                \
+    errno = 0;                                                                                        \
+    if ((call) != -1)                                                                                 \
+      posix_check::report(__FILE__, __LINE__, #call " should fail with " #error ", but succeeds", 0); \
+    else if (errno != (error))                                                                        \
+      posix_check::report(__FILE__, __LINE__, #call " should fail with " #error, errno);              \
   } while (0)
-#define EXPECT_EQUAL(left, right)                                                                              \
-  do {                                                                                                         \
-    const auto left_value = (left);                                                                            \
-    const auto right_value = (right);                                                                          \
-    if (!(left_value == right_value)) {                                                                        \
-      posix_check::report(__FILE__, __LINE__, #left " == " #right, 0);                                         \
-      std::printf("      left %lld, right %lld\n", static_cast<long long>(left_value), static_cast<long long>(right_value)); \
-    }                                                                                                          \
+#define EXPECT_EQUAL(left, right)                                                      \
+  do {                                                                                 \
+    const auto left_value = (left);                                                    \
+    const auto right_value = (right);                                                  \
+    if (!(left_value == right_value)) {                                                \
+      posix_check::report(__FILE__, __LINE__, #left " == " #right, 0);                 \
+      std::printf("      left %lld, right %lld\n", static_cast<long long>(left_value), \
+                  static_cast<long long>(right_value));                                \
+    }                                                                                  \
   } while (0)

@@ -1,15 +1,15 @@
 // posix_data.cc - file content on a mounted file system: read, write, map, cut, punch, copy, sync, lock.
 #include "posix_check.h"
 
-#include <algorithm>
 #include <linux/falloc.h>
-#include <memory>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <algorithm>
+#include <memory>
 
 using namespace posix_check;
 
@@ -37,12 +37,12 @@ std::string read_at(int fd, off_t at, std::size_t size_bytes) {
   return out;
 }
 off_t used_bytes(int fd) {
-  struct stat info {};
+  struct stat info{};
   fsync(fd);
   return fstat(fd, &info) == 0 ? info.st_blocks * 512 : -1;
 }
 off_t size_of(int fd) {
-  struct stat info {};
+  struct stat info{};
   return fstat(fd, &info) == 0 ? info.st_size : -1;
 }
 
@@ -78,9 +78,11 @@ void random_calls(int open_flags, int calls) {
         break;
       }
       case 4: {
-        REQUIRE(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at), static_cast<off_t>(size)) == 0);
-        if (at < model.size()) std::fill(model.begin() + static_cast<std::ptrdiff_t>(at),
-                                         model.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(model.size(), at + size)), '\0');
+        REQUIRE(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at),
+                          static_cast<off_t>(size)) == 0);
+        if (at < model.size())
+          std::fill(model.begin() + static_cast<std::ptrdiff_t>(at),
+                    model.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(model.size(), at + size)), '\0');
         break;
       }
       case 5: {
@@ -88,8 +90,9 @@ void random_calls(int open_flags, int calls) {
         const int mode = FALLOC_FL_ZERO_RANGE | (keep ? FALLOC_FL_KEEP_SIZE : 0);
         REQUIRE(fallocate(fd, mode, static_cast<off_t>(at), static_cast<off_t>(size)) == 0);
         if (!keep && model.size() < at + size) model.resize(at + size);
-        if (at < model.size()) std::fill(model.begin() + static_cast<std::ptrdiff_t>(at),
-                                         model.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(model.size(), at + size)), '\0');
+        if (at < model.size())
+          std::fill(model.begin() + static_cast<std::ptrdiff_t>(at),
+                    model.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(model.size(), at + size)), '\0');
         break;
       }
       case 6: {
@@ -102,7 +105,8 @@ void random_calls(int open_flags, int calls) {
         if (model.empty()) break;
         void* map = mmap(nullptr, model.size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         REQUIRE(map != MAP_FAILED);
-        const std::size_t from = random.below(model.size()), length = std::min<std::size_t>(model.size() - from, 1 + random.below(9000));
+        const std::size_t from = random.below(model.size()),
+                          length = std::min<std::size_t>(model.size() - from, 1 + random.below(9000));
         const std::string text = pattern(random.next(), length);
         std::memcpy(static_cast<char*>(map) + from, text.data(), length);
         model.replace(from, length, text);
@@ -118,7 +122,8 @@ void random_calls(int open_flags, int calls) {
         REQUIRE(done > 0 && static_cast<std::size_t>(done) <= size);
         const std::size_t end = static_cast<std::size_t>(to);
         if (model.size() < end) model.resize(end);
-        model.replace(end - static_cast<std::size_t>(done), static_cast<std::size_t>(done), model.substr(at, static_cast<std::size_t>(done)));
+        model.replace(end - static_cast<std::size_t>(done), static_cast<std::size_t>(done),
+                      model.substr(at, static_cast<std::size_t>(done)));
         break;
       }
       default: REQUIRE((random.below(2) != 0 ? fsync(fd) : fdatasync(fd)) == 0);
@@ -130,9 +135,12 @@ void random_calls(int open_flags, int calls) {
       if (got != static_cast<ssize_t>(compared) || std::memcmp(buffer.bytes, model.data(), compared) != 0) {
         std::size_t where = 0;
         while (where < compared && buffer.bytes[where] == model[where]) ++where;
-        std::printf("    after call %d (kind %d, at %llu, %llu bytes; --seed %llu): read %zd of %zu, first difference at %zu: %d, should be %d\n", call,
-                    static_cast<int>(what), static_cast<unsigned long long>(at), static_cast<unsigned long long>(size),
-                    static_cast<unsigned long long>(g_seed), got, model.size(), where, buffer.bytes[where], where < model.size() ? model[where] : -1);
+        std::printf(
+            "    after call %d (kind %d, at %llu, %llu bytes; --seed %llu): read %zd of %zu, first difference at %zu: "
+            "%d, should be %d\n",
+            call, static_cast<int>(what), static_cast<unsigned long long>(at), static_cast<unsigned long long>(size),
+            static_cast<unsigned long long>(g_seed), got, model.size(), where, buffer.bytes[where],
+            where < model.size() ? model[where] : -1);
         ++g_failures;
         return;
       }
@@ -142,7 +150,9 @@ void random_calls(int open_flags, int calls) {
 }  // namespace
 
 CASE(random_buffered, "400 random calls on a file agree with a model in memory, buffered") { random_calls(0, 400); }
-CASE(random_direct, "400 random calls on a file agree with a model in memory, O_DIRECT") { random_calls(O_DIRECT, 400); }
+CASE(random_direct, "400 random calls on a file agree with a model in memory, O_DIRECT") {
+  random_calls(O_DIRECT, 400);
+}
 CASE(random_sync, "100 random calls on a file agree with a model in memory, O_SYNC") { random_calls(O_SYNC, 100); }
 
 CASE(sparse, "a file may have its only byte at 4 TiB, and takes next to no space") {
@@ -187,7 +197,8 @@ CASE(append, "O_APPEND writes of several processes all arrive whole") {
 }
 CASE(append_two_handles, "O_APPEND follows what another handle appended") {
   const Fd a("f", O_WRONLY | O_CREAT | O_APPEND), b("f", O_WRONLY | O_APPEND), c("f", O_RDWR);
-  EXPECT(write(a, "1", 1) == 1 && write(b, "2", 1) == 1 && write(a, "3", 1) == 1 && pwrite(c, "0", 1, 0) == 1 && write(b, "4", 1) == 1);
+  EXPECT(write(a, "1", 1) == 1 && write(b, "2", 1) == 1 && write(a, "3", 1) == 1 && pwrite(c, "0", 1, 0) == 1 &&
+         write(b, "4", 1) == 1);
   EXPECT(read_file("f") == "0234");
 }
 CASE(truncate_, "what truncation cut off reads as zeros when the file grows again") {
@@ -223,7 +234,8 @@ CASE(allocate, "fallocate takes space, keeps the size if asked, and reads as zer
   EXPECT(fallocate(fd, FALLOC_FL_KEEP_SIZE, 1 << 20, 1 << 20) == 0);
   EXPECT_EQUAL(size_of(fd), 1 << 20);
   EXPECT(used_bytes(fd) >= 2 << 20);
-  EXPECT(pwrite(fd, "data", 4, 500000) == 4 && read_at(fd, 500000, 4) == "data" && all_zero(read_at(fd, 500004, 60000)));
+  EXPECT(pwrite(fd, "data", 4, 500000) == 4 && read_at(fd, 500000, 4) == "data" &&
+         all_zero(read_at(fd, 500004, 60000)));
   EXPECT_ERRNO(fallocate(fd, 0, 0, 0), EINVAL);
   EXPECT_ERRNO(fallocate(fd, 0, -1, 10), EINVAL);
   const Fd read_only("f", O_RDONLY);
@@ -247,7 +259,8 @@ CASE(zero_range, "a zeroed range reads as zeros, and grows the file unless told 
   const std::string text = pattern(3, 100000);
   REQUIRE(write(fd, text.data(), text.size()) == 100000);
   EXPECT(fallocate(fd, FALLOC_FL_ZERO_RANGE, 1001, 50000) == 0);
-  EXPECT(read_at(fd, 0, 1001) == text.substr(0, 1001) && all_zero(read_at(fd, 1001, 50000)) && read_at(fd, 51001, 10) == text.substr(51001, 10));
+  EXPECT(read_at(fd, 0, 1001) == text.substr(0, 1001) && all_zero(read_at(fd, 1001, 50000)) &&
+         read_at(fd, 51001, 10) == text.substr(51001, 10));
   EXPECT(fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 90000, 50000) == 0 && size_of(fd) == 100000);
   EXPECT(fallocate(fd, FALLOC_FL_ZERO_RANGE, 90000, 50000) == 0 && size_of(fd) == 140000);
 }
@@ -379,7 +392,7 @@ CASE(sync_calls, "every way to sync succeeds, on files and folders") {
   EXPECT(read_file("f") == "z");
 }
 CASE(space_returns, "space of removed and cut files comes back") {
-  struct statvfs before {}, during{}, after{};
+  struct statvfs before{}, during{}, after{};
   const Fd dir(".", O_RDONLY | O_DIRECTORY);
   REQUIRE(syncfs(dir) == 0 && statvfs(".", &before) == 0);
   EXPECT_EQUAL(before.f_namemax, 255U);
@@ -418,7 +431,7 @@ CASE(flock_, "flock keeps other processes out until it is dropped") {
 }
 CASE(record_locks, "fcntl locks cover ranges, name their owner, and end with it") {
   const Fd fd("f", O_RDWR | O_CREAT);
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
   lock.l_start = 100;
@@ -444,7 +457,7 @@ CASE(record_locks, "fcntl locks cover ranges, name their owner, and end with it"
   lock.l_start = 200;
   EXPECT(fcntl(fd, F_SETLK, &lock) == 0);
   const Fd a("f", O_RDWR), b("f", O_RDWR);
-  struct flock open_lock {};
+  struct flock open_lock{};
   open_lock.l_type = F_WRLCK;
   open_lock.l_start = 1000;
   open_lock.l_len = 1;

@@ -1,12 +1,12 @@
 // posix_names.cc - names and folders on a mounted file system: create, link, rename, remove, list, find again by handle.
 #include "posix_check.h"
 
-#include <algorithm>
-#include <map>
-#include <set>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <algorithm>
+#include <map>
+#include <set>
 
 using namespace posix_check;
 
@@ -168,7 +168,7 @@ CASE(unlinked_open, "a file without a name lives as long as it is open") {
   const Fd fd("f", O_RDWR | O_CREAT);
   REQUIRE(fd >= 0 && write(fd, "before", 6) == 6 && unlink("f") == 0);
   EXPECT(!exists("f"));
-  struct stat info {};
+  struct stat info{};
   EXPECT(fstat(fd, &info) == 0 && info.st_nlink == 0 && info.st_size == 6);
   EXPECT(pwrite(fd, "after", 5, 6) == 5);
   char text[12] = {};
@@ -193,7 +193,8 @@ CASE(rename_basics, "rename replaces what it may, and nothing else") {
   EXPECT(rename("b", "b2") == 0 && exists("b") && exists("b2"));
 }
 CASE(rename_folder, "a folder moved elsewhere takes its parent's count and its .. with it") {
-  REQUIRE(mkdir("from", 0755) == 0 && mkdir("to", 0755) == 0 && mkdir("from/d", 0755) == 0 && write_file("to/mark", "x"));
+  REQUIRE(mkdir("from", 0755) == 0 && mkdir("to", 0755) == 0 && mkdir("from/d", 0755) == 0 &&
+          write_file("to/mark", "x"));
   REQUIRE(rename("from/d", "to/d") == 0);
   EXPECT_EQUAL(stat_of("from").st_nlink, 2U);
   EXPECT_EQUAL(stat_of("to").st_nlink, 3U);
@@ -210,7 +211,7 @@ CASE(rename_open, "an open file keeps its content when another is renamed over i
   EXPECT(rename("a", "b") == 0);
   char text[4] = {};
   EXPECT(read(fd, text, 3) == 3 && std::string(text) == "old");
-  struct stat info {};
+  struct stat info{};
   EXPECT(fstat(fd, &info) == 0 && info.st_nlink == 0);
 }
 CASE(rename_noreplace, "RENAME_NOREPLACE never replaces") {
@@ -243,7 +244,7 @@ CASE(rename_whiteout, "RENAME_WHITEOUT leaves a whiteout behind") {
 CASE(tmpfile_link, "O_TMPFILE makes a file without a name, which linkat gives one") {
   const Fd fd(".", O_TMPFILE | O_RDWR, 0640);
   REQUIRE(fd >= 0);
-  struct stat info {};
+  struct stat info{};
   EXPECT(fstat(fd, &info) == 0 && info.st_nlink == 0 && (info.st_mode & 07777U) == 0640);
   EXPECT(write(fd, "nameless", 8) == 8);
   EXPECT(list(".").size() == 2);
@@ -295,7 +296,8 @@ CASE(list_whole, "readdir gives every entry once, with its type and inode number
   std::map<std::string, std::pair<unsigned char, ino_t>> seen;
   DIR* stream = opendir("d");
   REQUIRE(stream != nullptr);
-  while (const dirent* entry = readdir(stream)) EXPECT(seen.emplace(entry->d_name, std::pair{entry->d_type, entry->d_ino}).second);
+  while (const dirent* entry = readdir(stream))
+    EXPECT(seen.emplace(entry->d_name, std::pair{entry->d_type, entry->d_ino}).second);
   closedir(stream);
   EXPECT_EQUAL(seen.size(), kEntries + 2U);
   EXPECT(seen.count(".") == 1 && seen.count("..") == 1);
@@ -384,10 +386,11 @@ void big_folder(int entries) {
     const Fd fd(openat(dir, number_name(i).c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     REQUIRE(fd >= 0);
   }
-  struct stat info {};
+  struct stat info{};
   Random random;
   for (int i = 0; i < 2000; ++i) {
-    EXPECT(fstatat(dir, number_name(static_cast<int>(random.below(static_cast<unsigned>(entries)))).c_str(), &info, 0) == 0);
+    EXPECT(fstatat(dir, number_name(static_cast<int>(random.below(static_cast<unsigned>(entries)))).c_str(), &info,
+                   0) == 0);
     EXPECT(fstatat(dir, ("missing" + std::to_string(i)).c_str(), &info, 0) == -1);
   }
   const auto names = list("d");
@@ -401,7 +404,9 @@ void big_folder(int entries) {
 }
 }  // namespace
 CASE(big_folder_, "a folder of 50,000 entries is made, searched, listed and emptied") { big_folder(50000); }
-LONG_CASE(million_folder, "a folder of a million entries is made, searched, listed and emptied") { big_folder(1000000); }
+LONG_CASE(million_folder, "a folder of a million entries is made, searched, listed and emptied") {
+  big_folder(1000000);
+}
 
 CASE(inode_numbers, "inode numbers differ, and stay") {
   std::map<ino_t, std::string> seen;
@@ -441,7 +446,7 @@ CASE(removed_folder, "nothing can be made in a folder that is gone") {
   REQUIRE(rmdir("d") == 0);
   EXPECT_ERRNO(openat(dir, "f", O_RDWR | O_CREAT, 0644), ENOENT);
   EXPECT_ERRNO(mkdirat(dir, "e", 0755), ENOENT);
-  struct stat info {};
+  struct stat info{};
   EXPECT(fstat(dir, &info) == 0 && info.st_nlink == 0);
 }
 CASE(race_create, "of many processes that create one name exclusively, one wins") {
@@ -450,7 +455,8 @@ CASE(race_create, "of many processes that create one name exclusively, one wins"
     std::vector<pid_t> children;
     for (int c = 0; c < 4; ++c) {
       children.push_back(fork());
-      if (children.back() == 0) _exit(open(number_name(i).c_str(), O_RDWR | O_CREAT | O_EXCL, 0644) >= 0 ? 1 : errno == EEXIST ? 0 : 9);
+      if (children.back() == 0)
+        _exit(open(number_name(i).c_str(), O_RDWR | O_CREAT | O_EXCL, 0644) >= 0 ? 1 : errno == EEXIST ? 0 : 9);
     }
     int winners = 0;
     for (const pid_t child : children) {
@@ -474,8 +480,10 @@ CASE(race_rename, "a name that is replaced by rename is never missing") {
   while (waitpid(child, &status, WNOHANG) == 0) {
     const Fd fd("target", O_RDONLY);
     char byte = 0;
-    if (fd < 0) ++missing;
-    else if (read(fd, &byte, 1) != 1) ++empty;
+    if (fd < 0)
+      ++missing;
+    else if (read(fd, &byte, 1) != 1)
+      ++empty;
   }
   EXPECT_EQUAL(status, 0);
   EXPECT_EQUAL(missing, 0);

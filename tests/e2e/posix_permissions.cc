@@ -9,7 +9,9 @@ using namespace posix_check;
 namespace {
 constexpr gid_t kGroup = 65530, kOtherGroup = 65531;
 mode_t mode_of(const char* path) { return stat_of(path).st_mode & 07777U; }
-bool give(const char* path, uid_t uid, gid_t gid, mode_t mode) { return chown(path, uid, gid) == 0 && chmod(path, mode) == 0; }
+bool give(const char* path, uid_t uid, gid_t gid, mode_t mode) {
+  return chown(path, uid, gid) == 0 && chmod(path, mode) == 0;
+}
 }  // namespace
 
 CASE(read_write, "owner, group and others each have their own bits, and only those") {
@@ -55,7 +57,7 @@ CASE(folders, "a folder's r lists, its x passes through, its w and x change") {
   as_user(kUser, {}, [] {
     EXPECT(Fd("d", O_RDONLY | O_DIRECTORY) >= 0);
     EXPECT_ERRNO(open("d/f", O_RDONLY), EACCES);
-    struct stat info {};
+    struct stat info{};
     EXPECT_ERRNO(stat("d/f", &info), EACCES);
   });
   REQUIRE(chmod("d", 0777) == 0);
@@ -74,7 +76,9 @@ CASE(sticky, "in a sticky folder only owners remove and rename") {
     EXPECT(write_file("d/theirs", "x"));
     EXPECT_ERRNO(rename("d/theirs", "d/mine"), EPERM);
   });
-  as_user(kUser, {}, [] { EXPECT(rename("d/mine", "d/still-mine") == 0 && unlink("d/still-mine") == 0 && rmdir("d/folder") == 0); });
+  as_user(kUser, {}, [] {
+    EXPECT(rename("d/mine", "d/still-mine") == 0 && unlink("d/still-mine") == 0 && rmdir("d/folder") == 0);
+  });
   REQUIRE(chown("d", kUser, kUser) == 0);
   as_user(kUser, {}, [] { EXPECT(unlink("d/theirs") == 0); });
 }
@@ -185,7 +189,8 @@ CASE(execute, "programs run, with the rights of a setuid owner, and only with an
   as_user(kUser, {}, [] {
     FILE* out = popen("./id -u", "r");
     char text[32] = {};
-    EXPECT(out != nullptr && std::fgets(text, sizeof text, out) != nullptr && std::atoi(text) == static_cast<int>(kOtherUser));
+    EXPECT(out != nullptr && std::fgets(text, sizeof text, out) != nullptr &&
+           std::atoi(text) == static_cast<int>(kOtherUser));
     if (out != nullptr) pclose(out);
   });
 }

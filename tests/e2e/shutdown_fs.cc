@@ -2,12 +2,12 @@
 //
 // For end-to-end scripts that run over ext4 as a peer: it is to ext4 what kill -9 of the server is to ours.
 // Usage: shutdown_fs DIR [FLAG], flag 0 with sync, 1 with log flush, 2 (default) with neither.
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 
 int main(int argc, char** argv) {
   if (argc < 2) {
