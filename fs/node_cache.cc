@@ -10,7 +10,9 @@ namespace weft::fs {
 
 namespace {
 
-constexpr std::size_t kMinNodes = 32;  // some paths of readers at the same time; a smaller cache would only go in circles
+// Some paths of readers at the same time. Fewer clean nodes would only go in circles: a reader would find the node it has just
+// loaded gone again, so they stay even where dirty ones alone are more than the limit.
+constexpr std::size_t kMinNodes = 64;
 
 void unlink_list(Node* node) noexcept {
   node->previous->next = node->next;
@@ -64,6 +66,7 @@ void NodeCache::unlink_hash(Node* node) {
 void NodeCache::set_state(Node* node, NodeState state) {
   if (node->state == NodeState::kDirty) dirty_count_.fetch_sub(1, std::memory_order_relaxed);
   if (state == NodeState::kDirty) dirty_count_.fetch_add(1, std::memory_order_relaxed);
+  clean_count_ += (state == NodeState::kClean) - std::size_t{node->state == NodeState::kClean};
   unlink_list(node);
   node->state = state;
   link_list_last(list_of(state), node);
@@ -80,6 +83,7 @@ Node* NodeCache::add(BlockNo block, CheckpointNo birth, PageRef page, NodeState 
   link_list_last(list_of(state), node);
   count_.fetch_add(1, std::memory_order_relaxed);
   if (state == NodeState::kDirty) dirty_count_.fetch_add(1, std::memory_order_relaxed);
+  if (state == NodeState::kClean) ++clean_count_;
   return node;
 }
 
@@ -125,12 +129,13 @@ void NodeCache::remove(Node* node) {
   unlink_list(node);
   count_.fetch_sub(1, std::memory_order_relaxed);
   if (node->state == NodeState::kDirty) dirty_count_.fetch_sub(1, std::memory_order_relaxed);
+  if (node->state == NodeState::kClean) --clean_count_;
   delete node;
 }
 
 void NodeCache::evict() {
   // Two rounds of the hand: in the first each node may use up its second chance.
-  for (std::size_t steps = 2 * count(); count() > limit_ && clean_.next != &clean_ && steps != 0; --steps) {
+  for (std::size_t steps = 2 * clean_count_; count() > limit_ && clean_count_ > kMinNodes && steps != 0; --steps) {
     Node* node = clean_.next;
     if (node->referenced.exchange(false, std::memory_order_relaxed)) {
       unlink_list(node);

@@ -54,7 +54,7 @@ class NodeCache {
   // `node` is from now on a dirty one at another place.
   void make_dirty(Node* node, BlockNo block, CheckpointNo birth);
   void remove(Node* node);
-  // Clean nodes go until all fit, or none is left.
+  // Clean nodes go until all fit, or few are left.
   void evict();
 
   // Every dirty node becomes kWriting; visit(node) for each.
@@ -88,6 +88,7 @@ class NodeCache {
   unsigned shift_;                   // 64 - log2 of the number of buckets
   std::vector<Node*> buckets_;
   Node clean_, dirty_, writing_;     // heads of circular lists; the clock's hand is at clean_.next
+  std::size_t clean_count_ = 0;
   std::atomic<std::size_t> count_{0};
   std::atomic<std::size_t> dirty_count_{0};
 };
