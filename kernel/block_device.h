@@ -67,4 +67,8 @@ class BlockDevice {
   BlockDevice() = default;
 };
 
+// What every device checks before it touches anything: kInvalid if `io` is misaligned, reaches past the end or its vectors
+// do not add up, kReadOnly and kUnsupported as the geometry says. `name` leads the message.
+Status check_block_io(const BlockDevice::Geometry& geometry, const BlockIo& io, const std::string& name);
+
 }  // namespace weft

@@ -21,6 +21,7 @@ mount                 mount(8) and umount(8)
 liburing-dev          io_uring (kernel)
 libboost-context-dev  stack switching (sched)
 libisal-dev           crc32c (kernel)
+libxxhash-dev         hashes of disk contents (kernel)
 libfmt-dev            text
 libcli11-dev          command lines (tools)
 libgtest-dev          unit tests
