@@ -158,6 +158,7 @@ Status Session::finish() {
     lock.unlock();
     Status unmounted = file_system_.unmount();
     if (!unmounted) log("unmount: " + unmounted.error().message());
+    if (options_.on_finished) options_.on_finished();
     lock.lock();
     finished_ = std::move(unmounted);
     state_.store(State::kFinished);

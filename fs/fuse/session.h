@@ -38,6 +38,8 @@ struct SessionOptions {
   std::uint64_t attributes_valid_seconds = 86400;
   // Told what people should know: device failures, damage. Empty: nobody. Called from any fiber.
   std::function<void(std::string_view)> log;
+  // Called once after FileSystem::unmount(), before umount(2) may return: whoever holds locks lets go here.
+  std::function<void()> on_finished;
 };
 
 class Session {

@@ -1,0 +1,152 @@
+#include "tools/mount_server.h"
+
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+#include "fs/file_system.h"
+#include "fs/fuse/device_transport.h"
+#include "fs/fuse/mount.h"
+#include "fs/fuse/session.h"
+#include "sched/offload.h"
+#include "sched/runtime.h"
+#include "sched/signal.h"
+#include "tools/open_disk.h"
+
+namespace weft::tools {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kFirstAnswerLimit = 30s;
+constexpr auto kBusyUnmountLimit = 20s;
+constexpr unsigned kDirtyPercent = 40;   // of the memory that may be dirty at all
+
+// Everything that lives as long as the mount, torn down in the opposite order.
+struct Server {
+  OpenedDisk opened;
+  std::unique_ptr<fs::FileSystem> file_system;
+  std::optional<fs::fuse::Session> session;
+  std::unique_ptr<fs::fuse::DeviceTransport> transport;
+};
+
+Result<OpenedDisk> open_image(MountOptions& options, const MountServerHooks& hooks) {
+  OpenDiskOptions how{.read_only = options.read_only(), .claim_device = false};
+  auto opened = open_disk(options.image, how);
+  if (!opened && opened.error() == Errc::kReadOnly && !how.read_only) {
+    hooks.log(options.image + " is write-protected, mounting read-only");
+    options.flags |= MS_RDONLY;
+    how.read_only = true;
+    opened = open_disk(options.image, how);
+  }
+  return opened;
+}
+
+fs::FileSystemOptions file_system_options(const MountOptions& options) {
+  fs::FileSystemOptions made;
+  made.volume.read_only = options.read_only();
+  made.volume.cache_bytes = options.cache_bytes;
+  made.volume.commit_interval_ms = options.commit_interval_ms;
+  made.inode_cache = options.inode_cache;
+  made.group_from_parent = options.group_from_parent;
+  return made;
+}
+
+// Waits for a signal and takes the mount away. `gone` ends the wait of a mount that something still holds.
+void unmount_on_signal(sched::SignalSet& signals, const std::string& directory, fs::fuse::Session& session,
+                       std::atomic<bool>& ended, const MountServerHooks& hooks) {
+  const auto signal = signals.wait();
+  if (!signal) return;  // asked to stop: the mount has ended by itself
+  hooks.log(std::string("unmounting on ") + ::strsignal(*signal));
+  // On a thread of its own: umount(2) waits for this very server.
+  const Status unmounted = sched::blocking([&] { return fs::fuse::unmount(directory, false); });
+  if (unmounted) return;
+  if (unmounted.error() != Errc::kBusy) {
+    hooks.log(unmounted.error().message());
+  } else {
+    hooks.log(directory + " is in use; unmounting lazily");
+    sched::blocking([&] { static_cast<void>(fs::fuse::unmount(directory, true)); });
+  }
+  // Until its last user has gone, or patience ends: then what is there is made durable and they see ENOTCONN.
+  for (auto waited = 0ms; waited < kBusyUnmountLimit && !ended.load(); waited += 50ms) {
+    if (!sched::sleep_for(50ms)) return;
+  }
+  if (ended.load()) return;
+  hooks.log("still in use; ending all the same");
+  static_cast<void>(session.finish());
+  ::_exit(32);
+}
+
+Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet& signals) {
+  Server server;
+  server.opened = TRY(open_image(options, hooks));
+  if (!server.opened.note.empty()) hooks.log(server.opened.note);
+  server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options)));
+
+  fs::fuse::SessionOptions session_options;
+  session_options.writeback = options.writeback;
+  session_options.max_background = options.max_background;
+  session_options.log = hooks.log;
+  session_options.on_finished = [&server] { server.opened.lock.release(); };
+  server.session.emplace(*server.file_system, std::move(session_options));
+  fs::fuse::Session& session = *server.session;
+
+  auto mount = sched::blocking([&] {
+    return fs::fuse::mount_connection({.image = server.opened.path,
+                                       .directory = options.directory,
+                                       .flags = options.flags,
+                                       .allow_other = options.allow_other,
+                                       .want_block_device = !options.plain_fuse});
+  });
+  if (!mount) {
+    static_cast<void>(session.finish());
+    return fail(std::move(mount).error());
+  }
+  auto started = fs::fuse::DeviceTransport::start(mount->fuse_fd, session, sched::worker_count());
+  if (!started || !session.wait_until_serving(kFirstAnswerLimit)) {
+    sched::blocking([&] { static_cast<void>(fs::fuse::unmount(options.directory, true)); });
+    if (!started) {
+      static_cast<void>(session.finish());
+      return fail(std::move(started).error());
+    }
+    return fail(Errc::kTimedOut, "the kernel does not talk to the server");
+  }
+  server.transport = std::move(*started);
+  if (::geteuid() == 0) fs::fuse::tune_cache(options.directory, options.read_ahead_kib, kDirtyPercent);
+
+  std::string message;
+  if (!mount->note.empty()) message = "mount.weft: " + mount->note;
+  if (options.verbose) {
+    if (!message.empty()) message += '\n';
+    message += "mount.weft: " + mount->source + " mounted at " + options.directory + " as " + mount->type;
+  }
+  hooks.mounted(message);
+
+  std::atomic<bool> ended{false};
+  sched::Fiber watcher =
+      sched::spawn("signals", [&] { unmount_on_signal(signals, options.directory, session, ended, hooks); });
+  server.transport->wait();
+  const Status finished = session.finish();
+  ended.store(true);
+  watcher.request_stop();
+  watcher.join();
+  return finished;
+}
+
+}  // namespace
+
+Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
+  sched::SignalSet signals({SIGINT, SIGTERM, SIGHUP});
+  auto runtime = TRY(sched::Runtime::create(
+      {.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
+  return runtime.block_on([&] { return run(options, hooks, signals); });
+}
+
+}  // namespace weft::tools
