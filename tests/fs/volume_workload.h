@@ -11,6 +11,7 @@
 
 #include "fs/volume.h"
 #include "kernel/random.h"
+#include "kernel/sim_disk.h"
 
 namespace weft::fs::test {
 
@@ -33,6 +34,11 @@ class Workload {
   [[nodiscard]] const Model& model() const { return model_; }
   // State after each Lsn since construction.
   [[nodiscard]] const std::map<std::uint64_t, Model>& history() const { return history_; }
+  // For a volume that already holds something.
+  void start_from(Model model) {
+    model_ = std::move(model);
+    history_[volume_->committed().value()] = model_;
+  }
   void go_on_with(Volume& volume) { volume_ = &volume; }
 
  private:
@@ -44,6 +50,12 @@ class Workload {
   Model next_;
   std::map<std::uint64_t, Model> history_;
 };
+
+inline SimDisk::Options sim(std::uint64_t seed) {
+  SimDisk::Options options;
+  options.seed = seed;
+  return options;
+}
 
 // All keys of the volume but the root directory's inode.
 Model dump(Volume& volume);
