@@ -21,6 +21,7 @@ namespace {
 constexpr unsigned kKeys = 40;
 constexpr unsigned kFiles = 4;
 constexpr unsigned kFileBlocks = 24;
+constexpr InodeNo kFiller{2000};
 
 std::string key_text(Key key) {
   return fmt::format("{}.{}.{}", key.object, static_cast<unsigned>(key.kind()), key.offset());
@@ -39,9 +40,55 @@ bool Workload::commit(Transaction&& transaction) {
     EXPECT_TRUE(volume_->failure()) << lsn.error().message();
     return false;
   }
+  if (!keep_history_) {
+    model_ = std::move(next_);
+    return true;
+  }
   model_ = next_;
   history_[lsn->value()] = model_;
   return true;
+}
+
+// Data first, then the change that maps it, as a file does.
+bool Workload::map_fresh(Transaction& transaction, InodeNo owner, std::uint64_t first, std::uint64_t want) {
+  const auto blocks = transaction.allocate(BlockNo{}, want);
+  if (!blocks) {
+    ADD_FAILURE() << blocks.error().message();
+    return false;
+  }
+  AlignedBuffer data(blocks->count * kBlockBytes);
+  random_.fill(data.bytes());
+  std::vector<std::uint32_t> checksums;
+  for (std::uint64_t i = 0; i < blocks->count; ++i) checksums.push_back(crc32c(data.block(i)));
+  if (!volume_->device().write(blocks->start.value() * kBlockBytes, data.bytes())) return false;
+  transaction.map(owner, FileBlock(first), *blocks, 0, checksums, true);
+  for (std::uint64_t i = 0; i < blocks->count; ++i) {
+    next_[block_text(owner, first + i)] = fmt::format("{} {:08x}", blocks->start.value() + i, checksums[i]);
+  }
+  return true;
+}
+
+void Workload::fill() {
+  TransactionNeeds needs;
+  needs.data_blocks = 16;
+  for (std::uint64_t first = 0;; first += 16) {
+    auto begun = volume_->begin(Intent::kWrite, kFiller, needs);
+    if (!begun) break;
+    Transaction transaction = std::move(*begun);
+    next_ = model_;
+    ASSERT_TRUE(map_fresh(transaction, kFiller, first, 16));
+    ASSERT_TRUE(commit(std::move(transaction)));
+  }
+}
+
+void Workload::unmap_filler(std::uint64_t first, std::uint64_t count) {
+  TransactionNeeds needs;
+  needs.frees_space = true;
+  Transaction transaction = volume_->begin(Intent::kTruncate, kFiller, needs).value();
+  next_ = model_;
+  transaction.unmap(kFiller, FileBlock(first), count);
+  for (std::uint64_t i = 0; i < count; ++i) next_.erase(block_text(kFiller, first + i));
+  ASSERT_TRUE(commit(std::move(transaction)));
 }
 
 bool Workload::step() {
@@ -76,27 +123,13 @@ bool Workload::step() {
     } else if (n == 1) {
       const InodeNo owner = file(random_.below(kFiles));
       const std::uint64_t first = random_.below(kFileBlocks);
-      const auto blocks = transaction.allocate(BlockNo{}, random_.between(1, 8));
-      if (!blocks) {
-        ADD_FAILURE() << blocks.error().message();
-        return false;
-      }
-      AlignedBuffer data(blocks->count * kBlockBytes);
-      random_.fill(data.bytes());
-      std::vector<std::uint32_t> checksums;
-      for (std::uint64_t i = 0; i < blocks->count; ++i) checksums.push_back(crc32c(data.block(i)));
-      if (!volume_->device().write(blocks->start.value() * kBlockBytes, data.bytes())) return false;
-      transaction.map(owner, FileBlock(first), *blocks, 0, checksums, true);
-      for (std::uint64_t i = 0; i < blocks->count; ++i) {
-        next_[block_text(owner, first + i)] = fmt::format("{} {:08x}", blocks->start.value() + i, checksums[i]);
-      }
+      if (!map_fresh(transaction, owner, first, random_.between(1, 8))) return false;
     }
   }
   return commit(std::move(transaction));
 }
 
 bool Workload::put_many(unsigned count, std::size_t value_bytes) {
-  next_ = model_;
   TransactionNeeds needs;
   needs.changes = count;
   needs.value_bytes = static_cast<std::uint32_t>(count * value_bytes);
@@ -106,6 +139,7 @@ bool Workload::put_many(unsigned count, std::size_t value_bytes) {
     return false;
   }
   Transaction transaction = std::move(*begun);
+  next_ = keep_history_ ? model_ : std::move(model_);
   for (unsigned i = 0; i < count; ++i) {
     const Key key = test_key(kKeys + random_.below(1u << 20));
     std::vector<std::byte> value(value_bytes);
@@ -118,13 +152,13 @@ bool Workload::put_many(unsigned count, std::size_t value_bytes) {
 
 void Workload::clear() {
   while (!model_.empty()) {
-    next_ = model_;
     TransactionNeeds needs;
     needs.changes = 8;
     needs.frees_space = true;
     auto begun = volume_->begin(Intent::kOther, InodeNo(1), needs);
     ASSERT_TRUE(begun) << begun.error().message();
     Transaction transaction = std::move(*begun);
+    next_ = keep_history_ ? model_ : std::move(model_);
     for (unsigned n = 0; n < 8 && !next_.empty(); ++n) {
       const std::string key = next_.begin()->first;
       unsigned long long object = 0;

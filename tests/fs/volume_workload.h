@@ -26,6 +26,9 @@ class Workload {
   bool step();
   // Puts `count` values in one transaction.
   bool put_many(unsigned count, std::size_t value_bytes);
+  // Maps data to one large file until no space is left, but for what unmap_filler() gives back.
+  void fill();
+  void unmap_filler(std::uint64_t first, std::uint64_t count);
   // Erases and unmaps all there is.
   void clear();
   // make_durable() of all committed so far; the Lsn.
@@ -39,16 +42,19 @@ class Workload {
     model_ = std::move(model);
     history_[volume_->committed().value()] = model_;
   }
+  void forget_history() { keep_history_ = false; }
   void go_on_with(Volume& volume) { volume_ = &volume; }
 
  private:
   bool commit(Transaction&& transaction);
+  bool map_fresh(Transaction& transaction, InodeNo owner, std::uint64_t first, std::uint64_t want);
 
   Volume* volume_;
   Random random_;
   Model model_;
   Model next_;
   std::map<std::uint64_t, Model> history_;
+  bool keep_history_ = true;
 };
 
 inline SimDisk::Options sim(std::uint64_t seed) {
