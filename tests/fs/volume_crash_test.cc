@@ -59,7 +59,7 @@ Recorded record(std::uint64_t seed, int steps, std::uint64_t size_bytes, bool ne
     auto volume = Volume::open(memory, quiet()).value();
     test::Workload work(*volume, seed);
     work.fill();
-    work.unmap_filler(random.below(100), 60);  // what is freed is reused at once from now on
+    work.unmap_filler(random.below(100), 250);  // what is freed is reused at once from now on
     EXPECT_TRUE(volume->close());
     before = work.model();
   }
@@ -76,7 +76,7 @@ Recorded record(std::uint64_t seed, int steps, std::uint64_t size_bytes, bool ne
       std::uint64_t at = random.below(4);
       disk.before = [&](std::span<const BlockIo> requests) {
         if (at-- != 0) return;
-        for (int n = 0; n < 6; ++n) (void)work.step();
+        for (int n = nearly_full ? 20 : 6; n != 0; --n) (void)work.step();
         if (requests[0].op != BlockOp::kFlush) sync();
       };
       EXPECT_TRUE(volume->checkpoint());
@@ -162,7 +162,7 @@ TEST(VolumeCrash, IsPrefixConsistentWhereverThePowerGoes) {
 
 TEST(VolumeCrash, IsPrefixConsistentOnTheSmallestVolume) { crash_everywhere(first_seed() + 100, 40, kMinVolumeBytes); }
 
-TEST(VolumeCrash, IsPrefixConsistentWhenNearlyFull) { crash_everywhere(first_seed() + 200, 30, kMinVolumeBytes, true); }
+TEST(VolumeCrash, IsPrefixConsistentWhenNearlyFull) { crash_everywhere(first_seed() + 200, 24, 8 * kMiB, true); }
 
 // The crash comes in the middle of the recovery from a crash, and again in the recovery from that.
 TEST(VolumeCrash, RecoveryMayBeInterruptedAnyNumberOfTimes) {

@@ -413,8 +413,44 @@ TEST(Volume, ALaterEpochNeverContinuesWithRecordsOfAnEarlierOne) {
   EXPECT_EQ(dump(*volume).size(), plan.records[0].transactions);
 }
 
+// V2. A fiber of its own takes all the space it gets while a checkpoint is about to turn the superblock, and what it finds must
+// not be what the checkpoint has freed: the power may go now, and the old state needs it.
+TEST(Volume, NothingThatTheDurableStateRefersToIsWrittenDuringACheckpoint) {
+  MemoryDisk memory(8 * kMiB);
+  test::HookDisk disk(memory);
+  auto volume = make_and_open(disk);
+  Workload work(*volume, 19);
+  work.fill();
+  work.unmap_filler(0, 200);
+  ASSERT_TRUE(volume->checkpoint());
+  const test::Model durable = work.model();
+  work.unmap_filler(300, 400);
+  std::thread taker;
+  std::optional<DiskImage> crash;
+  disk.before = [&](std::span<const BlockIo> requests) {
+    const bool superblock = requests[0].op == BlockOp::kWrite && requests[0].length_bytes == kBlockBytes &&
+                            (requests[0].offset_bytes < 2 * kBlockBytes || requests[0].offset_bytes >= 8 * kMiB - 2 * kBlockBytes);
+    if (!superblock || crash) return;
+    Lsn seen = volume->committed();
+    taker = std::thread([&] { work.fill(); });  // until it waits for this very checkpoint
+    do {
+      seen = volume->committed();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    } while (volume->committed() != seen);
+    crash = memory.copy();
+  };
+  ASSERT_TRUE(volume->checkpoint());
+  taker.join();
+  ASSERT_TRUE(crash);
+  MemoryDisk after(*crash);
+  volume = open(after);
+  EXPECT_EQ(difference(durable, dump(*volume)), "");
+  ASSERT_TRUE(volume->close());
+  EXPECT_EQ(check_image(after), "");
+}
+
 TEST(Volume, ReplayPutsNoNodeWhereALaterRecordHasData) {
-  MemoryDisk disk(kMinVolumeBytes);
+  MemoryDisk disk(kDiskBytes);
   auto volume = make_and_open(disk);
   Workload work(*volume, 18);
   for (int i = 0; i < 20; ++i) {  // nodes move on, so that replay, which begins at the front, would choose other places
