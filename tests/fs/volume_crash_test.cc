@@ -162,7 +162,7 @@ TEST(VolumeCrash, IsPrefixConsistentWhereverThePowerGoes) {
 
 TEST(VolumeCrash, IsPrefixConsistentOnTheSmallestVolume) { crash_everywhere(first_seed() + 100, 40, kMinVolumeBytes); }
 
-TEST(VolumeCrash, IsPrefixConsistentWhenNearlyFull) { crash_everywhere(first_seed() + 200, 24, 8 * kMiB, true); }
+TEST(VolumeCrash, IsPrefixConsistentWhenNearlyFull) { crash_everywhere(first_seed() + 200, 12, 8 * kMiB, true); }
 
 // The crash comes in the middle of the recovery from a crash, and again in the recovery from that.
 TEST(VolumeCrash, RecoveryMayBeInterruptedAnyNumberOfTimes) {
