@@ -13,6 +13,13 @@
 
 namespace weft::fs {
 
+namespace {
+
+// A level a round, and others' changes in between: far more than a sound tree takes.
+constexpr int kMaxRounds = 1000;
+
+}  // namespace
+
 BTree::Parts::Parts(BlockDevice& device_, Allocator& allocator_, const BTreeConfig& config)
     : device(device_),
       allocator(allocator_),
@@ -31,57 +38,43 @@ BTree::~BTree() = default;
 
 // ----------------------------------------------------------------------------------------------------- walking
 
+Node* BTree::Parts::find_in_memory(const MissingNode& wanted) const noexcept {
+  Node* node = cache.find(wanted.block, wanted.birth);
+  if (node == nullptr) return nullptr;
+  const NodePage page(node->page.data());
+  const bool same = page.header().level == wanted.level && page.low() == wanted.low && page.high() == wanted.high;
+  return same ? node : nullptr;
+}
+
 Node* BTree::Parts::find_leaf(Key key, MissingNode& missing) const noexcept {
-  BlockNo block = root.block;
-  CheckpointNo birth = root.birth;
-  Key low = Key::lowest();
-  Key high = Key::highest();
-  for (std::uint8_t level = root.level;; --level) {
-    Node* node = cache.find(block, birth);
-    if (node == nullptr) {
-      missing = {block, birth, level, low, high};
-      return nullptr;
-    }
-    if (level == 0) return node;
+  missing = {root.block, root.birth, root.level, Key::lowest(), Key::highest()};
+  for (;;) {
+    Node* node = find_in_memory(missing);
+    if (node == nullptr || missing.level == 0) return node;
     const NodePage page(node->page.data());
-    const std::uint32_t index = page.child_of(key);
-    const DiskInnerEntry& entry = page.entries()[index];
-    block = BlockNo(entry.child.block);
-    birth = CheckpointNo(entry.child.birth);
-    low = to_key(entry.key);
-    high = page.entry_high(index);
+    missing = child_at(page, page.child_of(key));
   }
 }
 
 bool BTree::Parts::find_path(Key key, TreePath& path, MissingNode& missing) const noexcept {
-  BlockNo block = root.block;
-  CheckpointNo birth = root.birth;
-  Key low = Key::lowest();
-  Key high = Key::highest();
+  missing = {root.block, root.birth, root.level, Key::lowest(), Key::highest()};
   path.depth = 0;
-  for (std::uint8_t level = root.level;; --level) {
-    Node* node = cache.find(block, birth);
-    if (node == nullptr) {
-      missing = {block, birth, level, low, high};
-      return false;
-    }
-    if (level == 0) {
+  for (;;) {
+    Node* node = find_in_memory(missing);
+    if (node == nullptr) return false;
+    if (missing.level == 0) {
       path.steps[path.depth++] = {node, 0};
       return true;
     }
     const NodePage page(node->page.data());
     const std::uint32_t index = page.child_of(key);
     path.steps[path.depth++] = {node, index};
-    const DiskInnerEntry& entry = page.entries()[index];
-    block = BlockNo(entry.child.block);
-    birth = CheckpointNo(entry.child.birth);
-    low = to_key(entry.key);
-    high = page.entry_high(index);
+    missing = child_at(page, index);
   }
 }
 
 Result<bool> BTree::get(Key key, FunctionRef<void(std::span<const std::byte>)> visit) {
-  MissingNode failed;
+  Parts::Retry retry;
   for (MissingNode missing;;) {
     {
       const std::shared_lock lock(parts_->lock);
@@ -93,12 +86,12 @@ Result<bool> BTree::get(Key key, FunctionRef<void(std::span<const std::byte>)> v
         return true;
       }
     }
-    TRY(parts_->load(missing, failed));
+    TRY(parts_->load(missing, retry));
   }
 }
 
 Status BTree::scan(Key from, Key to, FunctionRef<bool(Key, std::span<const std::byte>)> visit) {
-  MissingNode failed;
+  Parts::Retry retry;
   for (MissingNode missing; from < to;) {
     {
       const std::shared_lock lock(parts_->lock);
@@ -114,13 +107,13 @@ Status BTree::scan(Key from, Key to, FunctionRef<bool(Key, std::span<const std::
         if (from >= to) return {};
       }
     }
-    TRY(parts_->load(missing, failed));
+    TRY(parts_->load(missing, retry));
   }
   return {};
 }
 
 Result<bool> BTree::last(Key from, Key to, FunctionRef<void(Key, std::span<const std::byte>)> visit) {
-  MissingNode failed;
+  Parts::Retry retry;
   for (MissingNode missing; from < to;) {
     {
       const std::shared_lock lock(parts_->lock);
@@ -136,7 +129,7 @@ Result<bool> BTree::last(Key from, Key to, FunctionRef<void(Key, std::span<const
         if (to <= from) return false;
       }
     }
-    TRY(parts_->load(missing, failed));
+    TRY(parts_->load(missing, retry));
   }
   return false;
 }
@@ -147,10 +140,11 @@ Status BTree::apply(std::span<const std::byte> transaction, ApplyEffects& effect
   Parts& parts = *parts_;
   std::vector<MissingNode> missing;
   std::vector<Parts::LoadedNode> loaded;  // kept to the end: what others evict meanwhile goes in again
-  for (int failures = 0;;) {
+  int failures = 0;
+  for (int rounds = 0;; ++rounds) {
     {
       const std::unique_lock lock(parts.lock);
-      for (const auto& node : loaded) parts.cache.insert_clean(node.block, node.birth, node.page);
+      for (const auto& node : loaded) parts.insert_loaded(node);
       missing.clear();
       TRY(parts.plan(transaction, missing));
       if (missing.empty()) {
@@ -186,7 +180,9 @@ Status BTree::apply(std::span<const std::byte> transaction, ApplyEffects& effect
         return status;
       }
     }
-    // A node may have been freed and its block overwritten since plan() saw it; not again and again, though.
+    // A node may have been freed and its block overwritten since plan() saw it; not again and again, though. And what a tree
+    // has can be had in memory, unless two nodes of it claim the same block.
+    if (rounds == kMaxRounds) return claimed_twice(missing.front().block);
     Status status = parts.read_nodes(missing, loaded);
     if (!status && (status.error().code() != Errc::kCorrupt || ++failures == 3)) return status;
   }
@@ -295,12 +291,15 @@ Result<BTree::Totals> BTree::check(FunctionRef<void(BlockNo)> visit) {
     const MissingNode at = stack.back();
     stack.pop_back();
     PageRef page;
-    for (MissingNode failed; !page;) {
+    while (!page) {
+      std::vector<Parts::LoadedNode> loaded;
       {
         const std::shared_lock lock(parts.lock);
-        if (const Node* node = parts.cache.find(at.block, at.birth)) page = node->page;
+        if (const Node* node = parts.find_in_memory(at)) page = node->page;
       }
-      if (!page) TRY(parts.load(at, failed));
+      if (page) break;
+      TRY(parts.read_nodes({&at, 1}, loaded));
+      if (!loaded.empty()) page = loaded.front().page;
     }
     TRY(check_node(page.bytes(), {at.block, at.birth, at.level, at.low, at.high, parts.uuid, parts.first_block, parts.end_block}, false));
     visit(at.block);
@@ -312,11 +311,7 @@ Result<BTree::Totals> BTree::check(FunctionRef<void(BlockNo)> visit) {
       totals.used_bytes += node.used_bytes();
       continue;
     }
-    for (std::uint32_t i = node.count(); i-- > 0;) {
-      const DiskInnerEntry& entry = node.entries()[i];
-      stack.push_back({BlockNo(entry.child.block), CheckpointNo(entry.child.birth), static_cast<std::uint8_t>(at.level - 1),
-                       node.entry_key(i), node.entry_high(i)});
-    }
+    for (std::uint32_t i = node.count(); i-- > 0;) stack.push_back(child_at(node, i));
   }
   return totals;
 }

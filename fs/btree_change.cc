@@ -30,10 +30,19 @@ void set_child(const NodePage& parent, std::uint32_t index, const Node* child) n
 
 // ------------------------------------------------------------------------------------------------------- nodes
 
+// Nothing is in memory under a block that is free, unless a damaged bitmap says so of a node's: that is left alone.
+BlockNo BTree::Parts::fresh_block() {
+  for (;;) {
+    const BlockNo block = allocator.allocate_node();
+    if (!cache.contains(block)) return block;
+    note_damage("a tree node's block was marked free", {block, 1});
+  }
+}
+
 Node* BTree::Parts::dirty(Node* node, Node* parent, std::uint32_t index) {
   if (node->birth == checkpoint) return node;
   const BlockNo old = node->block;
-  const BlockNo block = allocator.allocate_node();
+  const BlockNo block = fresh_block();
   if (node->page.shared()) node->page = clone_node(node->page);
   cache.make_dirty(node, block, checkpoint);
   DiskNode& header = page_of(node).header();
@@ -60,7 +69,7 @@ void BTree::Parts::dirty_path(TreePath& path) {
 }
 
 Node* BTree::Parts::new_node(std::uint8_t level, Key low, Key high) {
-  const BlockNo block = allocator.allocate_node();
+  const BlockNo block = fresh_block();
   PageRef page = PageRef::make_uninitialised();
   NodePage node(page.data());
   node.format(uuid, level, low, high);
@@ -235,8 +244,7 @@ bool BTree::Parts::merge(TreePath& path, std::uint32_t depth) {
   NodePage parent = page_of(path.steps[depth - 1].node);
   std::uint32_t& index = path.steps[depth - 1].index;
   const auto sibling_at = [&](std::uint32_t at) -> Node* {
-    const DiskNodeRef& ref = parent.entries()[at].child;
-    Node* sibling = cache.find(BlockNo(ref.block), CheckpointNo(ref.birth));
+    Node* sibling = find_in_memory(child_at(parent, at));
     if (sibling == nullptr) return nullptr;
     const NodePage other = page_of(sibling);
     const bool fits = page.is_leaf() ? page.used_bytes() + other.used_bytes() <= kMergedLeafBytes
@@ -288,14 +296,13 @@ bool BTree::Parts::remove_empty(TreePath& path) {
   Node* border[kMaxLevel + 1];
   const auto find_border = [&](std::uint32_t at, bool leftmost) -> std::uint32_t {
     std::uint32_t found = 0;
-    DiskNodeRef ref = parent.entries()[at].child;
-    for (int level = parent.header().level - 1; level >= 0; --level) {
-      Node* node = cache.find(BlockNo(ref.block), CheckpointNo(ref.birth));
+    for (MissingNode wanted = child_at(parent, at);;) {
+      Node* node = find_in_memory(wanted);
       if (node == nullptr) return 0;
       border[found++] = node;
-      if (level != 0) ref = page_of(node).entries()[leftmost ? 0 : page_of(node).count() - 1].child;
+      if (wanted.level == 0) return found;
+      wanted = child_at(page_of(node), leftmost ? 0 : page_of(node).count() - 1);
     }
-    return found;
   };
   bool to_right = index + 1 < parent.count();
   std::uint32_t length = to_right ? find_border(index + 1, true) : 0;
@@ -336,10 +343,10 @@ void BTree::Parts::collapse_root() {
     WEFT_CHECK(node != nullptr);
     const NodePage page = page_of(node);
     if (page.count() != 1) return;
-    const DiskNodeRef child = page.entries()[0].child;
-    root = {BlockNo(child.block), CheckpointNo(child.birth), static_cast<std::uint8_t>(root.level - 1)};
+    const MissingNode child = child_at(page, 0);
+    root = {child.block, child.birth, child.level};
     release(node);
-    if (cache.find(root.block, root.birth) == nullptr) return;
+    if (find_in_memory(child) == nullptr) return;
   }
 }
 

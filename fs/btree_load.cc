@@ -49,14 +49,14 @@ Status BTree::Parts::read_nodes(std::span<const MissingNode> wanted, std::vector
         if (status) status = std::move(check);
         continue;
       }
-      loaded.push_back({node.block, node.birth, pages[i]});
+      loaded.push_back({node, pages[i]});
       ++good;
     }
   }
   if (good != 0) {
     const std::unique_lock tree_guard(lock);
     for (std::size_t i = loaded.size() - good; i < loaded.size(); ++i) {
-      cache.insert_clean(loaded[i].block, loaded[i].birth, loaded[i].page);
+      insert_loaded(loaded[i]);
     }
     cache.evict();
   }
@@ -68,13 +68,36 @@ Status BTree::Parts::read_nodes(std::span<const MissingNode> wanted, std::vector
   return status;
 }
 
-Status BTree::Parts::load(const MissingNode& missing, MissingNode& failed_before) {
+void BTree::Parts::insert_loaded(const LoadedNode& node) {
+  MissingNode at{root.block, root.birth, root.level, Key::lowest(), Key::highest()};
+  while (at.level > node.is.level) {
+    const Node* above = find_in_memory(at);
+    if (above == nullptr) return;  // evicted meanwhile: the walk starts with that one
+    const NodePage page(above->page.data());
+    at = child_at(page, page.child_of(node.is.low));
+  }
+  if (at.block == node.is.block && at.birth == node.is.birth && at.level == node.is.level) {
+    cache.insert_clean(node.is.block, node.is.birth, node.page);
+  }
+}
+
+std::unexpected<Error> claimed_twice(BlockNo block) {
+  return fail(Errc::kCorrupt, "tree nodes claim block " + std::to_string(block.value()) + " twice; run fsck.weft");
+}
+
+// Failing once to read a node may mean that it was freed and overwritten after the walk that wanted it; twice in a row is an
+// error.
+Status BTree::Parts::load(const MissingNode& missing, Retry& retry) {
+  constexpr int kMaxTimes = 1000;
+  const bool same = retry.times != 0 && retry.last.block == missing.block && retry.last.birth == missing.birth;
+  const bool failed_before = same && retry.failed;
+  retry = {missing, same ? retry.times + 1 : 1, false};
+  if (retry.times > kMaxTimes) return claimed_twice(missing.block);
   std::vector<LoadedNode> loaded;
   Status status = read_nodes({&missing, 1}, loaded);
   if (status) return {};
-  const bool again = failed_before.block == missing.block && failed_before.birth == missing.birth;
-  if (again || status.error().code() != Errc::kCorrupt) return status;
-  failed_before = missing;
+  if (failed_before || status.error().code() != Errc::kCorrupt) return status;
+  retry.failed = true;
   return {};
 }
 

@@ -27,6 +27,13 @@ struct MissingNode {
   Key high;
 };
 
+// Entry `index` of an inner node, as what to look for.
+inline MissingNode child_at(const NodePage& parent, std::uint32_t index) noexcept {
+  const DiskInnerEntry& entry = parent.entries()[index];
+  return {BlockNo(entry.child.block), CheckpointNo(entry.child.birth), static_cast<std::uint8_t>(parent.header().level - 1),
+          to_key(entry.key), parent.entry_high(index)};
+}
+
 // A way from the root to a leaf; steps[0] is the root, `index` the entry taken.
 struct TreePath {
   struct Step {
@@ -43,19 +50,26 @@ struct BTree::Parts {
   Parts(BlockDevice& device, Allocator& allocator, const BTreeConfig& config);
 
   // -- btree.cc: walking, under the lock, shared at least. Null: `missing` says what to load.
+  // A node counts only if it is of the level and the bounds that its parent says: a damaged tree may name a block twice.
+  Node* find_in_memory(const MissingNode& wanted) const noexcept;
   Node* find_leaf(Key key, MissingNode& missing) const noexcept;
   bool find_path(Key key, TreePath& path, MissingNode& missing) const noexcept;
 
   // -- btree_load.cc: reading, without the lock. Pages are checked; nothing else is promised of their freshness.
   struct LoadedNode {
-    BlockNo block;
-    CheckpointNo birth;
+    MissingNode is;
     PageRef page;
   };
   Status read_nodes(std::span<const MissingNode> wanted, std::vector<LoadedNode>& loaded);
-  // For readers: one node into the cache. The same node failing twice in a row is an error; once may be a node that was
-  // freed and overwritten after the walk that wanted it.
-  Status load(const MissingNode& missing, MissingNode& failed_before);
+  // Under the exclusive lock: into the cache, if the tree still has it. So what is in the cache is of the tree.
+  void insert_loaded(const LoadedNode& node);
+  // For readers: one node into the cache.
+  struct Retry {
+    MissingNode last;
+    int times = 0;       // that `last` was missing in a row
+    bool failed = false; // reading it, the last time
+  };
+  Status load(const MissingNode& missing, Retry& retry);
 
   // -- btree_plan.cc: what a transaction needs in memory. Under the exclusive lock. Adds to `missing` what is not there.
   Status plan(std::span<const std::byte> transaction, std::vector<MissingNode>& missing) const;
@@ -67,6 +81,7 @@ struct BTree::Parts {
   bool erase(Key key);  // false: there is none
   void dirty_path(TreePath& path);
   Node* dirty(Node* node, Node* parent, std::uint32_t index);
+  BlockNo fresh_block();
   Node* new_node(std::uint8_t level, Key low, Key high);
   void release(Node* node);
   void split_leaf(TreePath& path, std::uint32_t index, Key key, std::span<const std::byte> value);
@@ -107,5 +122,7 @@ struct BTree::Parts {
   sched::ConditionVariable reading_done;
   std::unordered_set<std::uint64_t> reading;
 };
+
+std::unexpected<Error> claimed_twice(BlockNo block);
 
 }  // namespace weft::fs

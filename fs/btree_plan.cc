@@ -55,16 +55,11 @@ void BTree::Parts::plan_key(Key key, bool may_shrink, std::uint32_t changes, std
     if (!small) return;
     const NodePage parent(path.steps[depth - 1].node->page.data());
     const std::uint32_t index = path.steps[depth - 1].index;
-    const auto sibling = [&](std::uint32_t at) {
-      const DiskInnerEntry& entry = parent.entries()[at];
-      return MissingNode{BlockNo(entry.child.block), CheckpointNo(entry.child.birth),
-                         static_cast<std::uint8_t>(parent.header().level - 1), parent.entry_key(at), parent.entry_high(at)};
-    };
-    const auto present = [&](const MissingNode& node_at) { return cache.find(node_at.block, node_at.birth) != nullptr; };
+    const auto present = [&](std::uint32_t at) { return find_in_memory(child_at(parent, at)) != nullptr; };
     const bool has_right = index + 1 < parent.count();
     const bool has_left = index != 0;
-    if ((has_right && present(sibling(index + 1))) || (has_left && present(sibling(index - 1)))) continue;
-    if (has_right || has_left) missing.push_back(sibling(has_right ? index + 1 : index - 1));
+    if ((has_right && present(index + 1)) || (has_left && present(index - 1))) continue;
+    if (has_right || has_left) missing.push_back(child_at(parent, has_right ? index + 1 : index - 1));
   }
 }
 

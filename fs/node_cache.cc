@@ -97,26 +97,17 @@ void NodeCache::grow() {
 }
 
 void NodeCache::insert_clean(BlockNo block, CheckpointNo birth, PageRef page) {
-  if (Node* there = find_any(block)) {
-    if (there->state != NodeState::kClean || there->birth >= birth) return;
-    remove(there);
-  }
+  if (contains(block)) return;
   add(block, birth, std::move(page), NodeState::kClean);
 }
 
 Node* NodeCache::insert_dirty(BlockNo block, CheckpointNo birth, PageRef page) {
-  if (Node* stale = find_any(block)) {
-    WEFT_CHECK(stale->state == NodeState::kClean);
-    remove(stale);
-  }
+  WEFT_CHECK(!contains(block));
   return add(block, birth, std::move(page), NodeState::kDirty);
 }
 
 void NodeCache::make_dirty(Node* node, BlockNo block, CheckpointNo birth) {
-  if (Node* stale = find_any(block)) {
-    WEFT_CHECK(stale != node && stale->state == NodeState::kClean);
-    remove(stale);
-  }
+  WEFT_CHECK(!contains(block));
   unlink_hash(node);
   node->block = block;
   node->birth = birth;

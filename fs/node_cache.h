@@ -5,7 +5,7 @@
 // States  kDirty    born under the checkpoint in the making; changed in place; not on disk
 //         kWriting  a checkpoint that is not yet durable has it; not on disk for sure, so it stays
 //         kClean    on disk as it is here; may be evicted (second chance: Corbato's clock)
-// Invariant  at most one node a block. A clean one may be stale, its block freed meanwhile: find() takes the birth too.
+// Invariant  at most one node a block, and only nodes of the tree as it is (who loads one looks whether it still belongs).
 // Locks      none of its own: find() under the tree's lock shared, everything else under it exclusively.
 // Tests      tests/fs/node_cache_test.cc
 #pragma once
@@ -48,8 +48,10 @@ class NodeCache {
     }
     return nullptr;
   }
-  // A page as read from disk. Ignored if something newer is there. Evicts nothing: see evict().
+  [[nodiscard]] bool contains(BlockNo block) const noexcept { return find_any(block) != nullptr; }
+  // A page as read from disk, now a node of the tree. Ignored if something is there. Evicts nothing: see evict().
   void insert_clean(BlockNo block, CheckpointNo birth, PageRef page);
+  // For both of these nothing is at `block`.
   Node* insert_dirty(BlockNo block, CheckpointNo birth, PageRef page);
   // `node` is from now on a dirty one at another place.
   void make_dirty(Node* node, BlockNo block, CheckpointNo birth);
