@@ -58,12 +58,13 @@ void NodePage::compact() noexcept {
     const std::uint32_t length = slot[i].length;
     start -= length;
     std::memcpy(heap + start, page_ + slot[i].offset, length);
-    slot[i].offset = static_cast<std::uint16_t>(start);
+    slot[i].offset = static_cast<std::uint16_t>(length != 0 ? start : kBlockBytes);
   }
   std::memcpy(page_ + start, heap + start, kBlockBytes - start);
   header().heap_start = static_cast<std::uint16_t>(start);
 }
 
+// An empty value's offset is the end of the block, so that no later value can come to lie around it.
 void NodePage::insert(std::uint32_t index, Key key, std::span<const std::byte> value) noexcept {
   const auto length = static_cast<std::uint32_t>(value.size());
   if (gap() < length + sizeof(DiskLeafSlot)) compact();
@@ -74,7 +75,7 @@ void NodePage::insert(std::uint32_t index, Key key, std::span<const std::byte> v
   if (length != 0) std::memcpy(page_ + start, value.data(), length);
   header().heap_start = static_cast<std::uint16_t>(start);
   slot[index].key = to_disk(key);
-  slot[index].offset = static_cast<std::uint16_t>(start);
+  slot[index].offset = static_cast<std::uint16_t>(length != 0 ? start : kBlockBytes);
   slot[index].length = static_cast<std::uint16_t>(length);
   header().count = static_cast<std::uint16_t>(count() + 1);
 }
@@ -94,6 +95,7 @@ void NodePage::replace(std::uint32_t index, std::span<const std::byte> value) no
   if (value.size() <= slot.length) {
     if (!value.empty()) std::memcpy(page_ + slot.offset, value.data(), value.size());
     slot.length = static_cast<std::uint16_t>(value.size());
+    if (value.empty()) slot.offset = static_cast<std::uint16_t>(kBlockBytes);
     return;
   }
   const Key key = to_key(slot.key);

@@ -79,8 +79,9 @@ class NodeChecker {
       }
       previous = key;
     }
-    std::sort(places, places + count);
-    for (std::uint32_t i = 1; i < count; ++i) {
+    const auto* end = std::remove_if(places, places + count, [](const auto& place) { return place.second == 0; });
+    std::sort(places, places + (end - places));
+    for (std::uint32_t i = 1; i < end - places; ++i) {
       if (places[i - 1].first + places[i - 1].second > places[i].first) return bad("has values that overlap");
     }
     return {};

@@ -32,7 +32,7 @@ TEST(DamagedTree, ForgedNodesAreRefusedOrHarmless) {
   ASSERT_TRUE(world.tree->check([&](BlockNo block) { nodes.push_back(block); }));
   const std::vector<std::byte> good = world.disk.bytes;
   int refused = 0;
-  for (int round = 0; round < 400; ++round) {
+  for (int round = 0; round < 200; ++round) {
     SCOPED_TRACE("round " + std::to_string(round));
     for (int edits = 1 + static_cast<int>(random() % 3); edits > 0; --edits) {
       const BlockNo block = nodes[random() % 4 == 0 ? 0 : random() % nodes.size()];
@@ -70,7 +70,7 @@ TEST(DamagedTree, ForgedNodesAreRefusedOrHarmless) {
     }
     world.disk.bytes = good;
   }
-  EXPECT_GT(refused, 400);
+  EXPECT_GT(refused, 200);
 }
 
 TEST(BTree, ServesReadersWhileItIsChangedAndCheckpointed) {
