@@ -451,14 +451,16 @@ TEST(Volume, NothingThatTheDurableStateRefersToIsWrittenDuringACheckpoint) {
 
 TEST(Volume, ReplayPutsNoNodeWhereALaterRecordHasData) {
   MemoryDisk disk(kDiskBytes);
-  auto volume = make_and_open(disk);
+  auto volume = make_and_open(disk, kMiB);
   Workload work(*volume, 18);
   for (int i = 0; i < 20; ++i) {  // nodes move on, so that replay, which begins at the front, would choose other places
     ASSERT_TRUE(work.step());
     ASSERT_TRUE(volume->checkpoint());
   }
-  work.fill();
+  const std::uint64_t checkpoint = test::superblock_of(disk).checkpoint;
+  work.fill(3200);
   work.sync();
+  ASSERT_EQ(test::superblock_of(disk).checkpoint, checkpoint) << "the test wants all of it to be replayed";
   volume.reset();
   volume = open(disk);
   EXPECT_EQ(difference(work.model(), dump(*volume)), "");

@@ -68,10 +68,10 @@ bool Workload::map_fresh(Transaction& transaction, InodeNo owner, std::uint64_t 
   return true;
 }
 
-void Workload::fill() {
+void Workload::fill(std::uint64_t most_blocks) {
   TransactionNeeds needs;
   needs.data_blocks = 16;
-  for (std::uint64_t first = 0;; first += 16) {
+  for (std::uint64_t first = 0; first < most_blocks; first += 16) {
     auto begun = volume_->begin(Intent::kWrite, kFiller, needs);
     if (!begun) break;
     Transaction transaction = std::move(*begun);

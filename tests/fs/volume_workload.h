@@ -26,8 +26,8 @@ class Workload {
   bool step();
   // Puts `count` values in one transaction.
   bool put_many(unsigned count, std::size_t value_bytes);
-  // Maps data to one large file until no space is left, but for what unmap_filler() gives back.
-  void fill();
+  // Maps data to one large file until no space is left (which takes checkpoints), or so many blocks are mapped.
+  void fill(std::uint64_t most_blocks = ~std::uint64_t{0});
   void unmap_filler(std::uint64_t first, std::uint64_t count);
   // Erases and unmaps all there is.
   void clear();
