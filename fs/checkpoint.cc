@@ -7,6 +7,7 @@
 #include "fs/format_check.h"
 #include "fs/superblock.h"
 #include "kernel/check.h"
+#include "kernel/trace.h"
 
 namespace weft::fs {
 namespace {
@@ -62,6 +63,7 @@ Status Checkpointer::run_once_since(CheckpointNo seen) {
 
 Status Checkpointer::run_locked() {
   if (auto failure = journal_.failure()) return fail(std::move(*failure));
+  const TraceSpan span("fs.checkpoint");
   TRY(allocator_.prepare_freeze());
   FrozenSpace space;
   JournalMark mark;

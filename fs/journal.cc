@@ -8,6 +8,7 @@
 
 #include "fs/format_check.h"
 #include "kernel/check.h"
+#include "kernel/trace.h"
 #include "kernel/units.h"
 
 namespace weft::fs {
@@ -231,6 +232,7 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
   const CheckpointNo checkpoint = checkpoint_;
   lock.unlock();
 
+  const TraceSpan span("fs.journal.commit");
   Status status = write_records(planned, batch_, flushed, checkpoint);
   if (status && flush) status = flush_device();
 

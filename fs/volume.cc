@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include "fs/allocator.h"
@@ -18,6 +18,7 @@
 #include "fs/layout.h"
 #include "fs/superblock.h"
 #include "kernel/check.h"
+#include "kernel/log.h"
 
 namespace weft::fs {
 namespace {
@@ -108,8 +109,8 @@ Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOp
   const DiskSuperblock& superblock = found.superblock;
   VolumeOptions effective = options;
   if (const std::uint64_t unknown = superblock.features_ro_compat & ~kFeaturesRoCompatKnown; unknown != 0 && !options.read_only) {
-    std::fprintf(stderr, "weft: %s: has features that this program can only read (%#llx): mounted read-only\n", device.name().c_str(),
-                 static_cast<unsigned long long>(unknown));
+    log_warning("%s: has features that this program can only read (%#llx): mounted read-only", device.name().c_str(),
+                static_cast<unsigned long long>(unknown));
     effective.read_only = true;
   }
   if (device.geometry().read_only && !effective.read_only) {
@@ -305,7 +306,7 @@ BlockDevice& Volume::device() noexcept { return parts_->device; }
 Clock& Volume::clock() noexcept { return parts_->clock; }
 
 void Volume::Parts::damaged(const Error& error, bool fatal) {
-  std::fprintf(stderr, "weft: %s: %s\n", device.name().c_str(), error.message().c_str());
+  log_error("%s: %s", device.name().c_str(), error.message().c_str());
   counters.state |= kStateErrors;
   ++counters.error_count;
   if (fatal) journal.fail_for_good(error);
