@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -38,7 +39,7 @@ class RamDisk final : public BlockDevice {
     return std::span<std::byte, kBlockBytes>(bytes.data() + number.value() * kBlockBytes, kBlockBytes);
   }
   std::vector<std::byte> bytes;
-  std::uint64_t reads = 0;
+  std::atomic<std::uint64_t> reads = 0;
 };
 
 // A volume whose first `fixed` blocks and last two are not for use; only group 0 has fixed ones.
