@@ -15,34 +15,6 @@
 #include "sched/offload.h"
 
 namespace weft::sched {
-namespace {
-
-// The contract's conditions, before anything is touched.
-Status check_request(const BlockDevice::Geometry& geometry, const BlockIo& io, const std::string& name) {
-  if (io.op == BlockOp::kFlush) return {};
-  const auto refuse = [&](Errc code, std::string_view why) {
-    return fail(code, name + ": " + std::to_string(io.length_bytes) + " bytes at offset " +
-                          std::to_string(io.offset_bytes) + ": " + std::string(why));
-  };
-  if (io.op != BlockOp::kRead && geometry.read_only) return refuse(Errc::kReadOnly, "the device is read-only");
-  if (io.op == BlockOp::kDiscard && !geometry.can_discard) return refuse(Errc::kUnsupported, "it cannot discard");
-  std::uint64_t misfit = io.offset_bytes | io.length_bytes;
-  std::uint64_t total = 0;
-  for (const iovec& vector : io.vectors) {
-    misfit |= reinterpret_cast<std::uintptr_t>(vector.iov_base) | vector.iov_len;
-    total += vector.iov_len;
-  }
-  if (io.op != BlockOp::kDiscard && total != io.length_bytes)
-    return refuse(Errc::kInvalid, "its vectors hold " + std::to_string(total));
-  if ((misfit & (geometry.alignment_bytes - 1)) != 0)
-    return refuse(Errc::kInvalid, "not aligned to " + std::to_string(geometry.alignment_bytes));
-  if (io.length_bytes > geometry.size_bytes || io.offset_bytes > geometry.size_bytes - io.length_bytes)
-    return refuse(Errc::kInvalid, "past the end, which is at " + std::to_string(geometry.size_bytes));
-  return {};
-}
-
-}  // namespace
-
 // How far one request has come.
 struct FileDisk::Progress {
   const BlockIo* io = nullptr;
@@ -122,7 +94,7 @@ Status FileDisk::run(std::span<const BlockIo> requests) {
   for (std::size_t i = 0; i < requests.size(); ++i) {
     Progress& progress = all[i];
     progress.io = &requests[i];
-    progress.status = check_request(options_.geometry, requests[i], options_.name);
+    progress.status = check_block_io(options_.geometry, requests[i], options_.name);
     if (progress.status && requests[i].op == BlockOp::kDiscard && options_.is_block_device)
       progress.status = discard_on_device(requests[i]);
     progress.ended = !progress.status || (requests[i].op != BlockOp::kFlush && requests[i].length_bytes == 0) ||

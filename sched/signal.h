@@ -4,7 +4,7 @@
 //   int signal = TRY(stop.wait());                    // on a fiber
 //
 // The constructor blocks the signals for the calling thread and all it starts later, so that they wait to be taken here. They
-// stay blocked after its end. Tests: tests/sched/signal_test.cc.
+// stay blocked after its end. Tests: tests/sched/io_test.cc.
 #pragma once
 
 #include <initializer_list>
