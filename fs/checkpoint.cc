@@ -103,9 +103,16 @@ Status Checkpointer::run_locked() {
   groups_.commit(staged);
   tree_.written(tree);
   (void)allocator_.thaw(std::move(space));
+  hold_back_space();
   journal_.checkpointed(mark, tree.checkpoint);
   done_.store(tree.checkpoint.value(), std::memory_order_release);
   return {};
+}
+
+// So that a full volume can still delete: every path of the tree, which may have grown, copied anew for several transactions at once.
+void Checkpointer::hold_back_space() {
+  const std::uint64_t least = tree_.node_bound(8);
+  allocator_.set_held_back(std::clamp<std::uint64_t>(allocator_.space().total_blocks / 32, least, std::max<std::uint64_t>(8192, least)));
 }
 
 Status Checkpointer::write_all(const FrozenTree& tree, const GroupTable::Staged& staged) {

@@ -57,6 +57,7 @@ class Checkpointer {
 
  private:
   Status run_locked();
+  void hold_back_space();
   Status write_all(const FrozenTree& tree, const GroupTable::Staged& staged);
 
   BlockDevice& device_;

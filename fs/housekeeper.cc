@@ -1,5 +1,7 @@
 #include "fs/housekeeper.h"
 
+#include <utility>
+
 namespace weft::fs {
 
 void Housekeeper::start() {
@@ -30,7 +32,7 @@ void Housekeeper::loop() {
   while (!stopping_) {
     wake_.wait_for(lock, interval_, [this] { return stopping_ || checkpoint_wanted_; });
     if (stopping_) return;
-    const bool checkpoint = checkpoint_wanted_;
+    const bool checkpoint = std::exchange(checkpoint_wanted_, false);
     lock.unlock();
     if (checkpoint) {
       (void)checkpointer_.run();
@@ -38,8 +40,8 @@ void Housekeeper::loop() {
       (void)journal_.make_durable(journal_.committed());
     }
     lock.lock();
-    // After the run: who asked while it was on got what it wanted, or asks again.
-    if (checkpoint) checkpoint_wanted_ = false;
+    // Who asked while it was on has mostly got what it wanted; another at once only if the log has filled up again meanwhile.
+    if (checkpoint && !journal_.wants_checkpoint()) checkpoint_wanted_ = false;
     if (journal_.failed()) wake_.wait(lock, [this] { return stopping_; });
   }
 }

@@ -84,7 +84,6 @@ struct Volume::Parts {
   Status apply(std::span<const std::byte> transaction, FunctionRef<void()> in_order);
   Result<Reservation> reserve_space(const TransactionNeeds& needs);
   void request_checkpoint();
-  void hold_back_space();
   void damaged(const Error& error, bool fatal);
 
   BlockDevice& device;
@@ -152,7 +151,6 @@ Status Volume::Parts::begin_writing() {
   next.mount_count = superblock.mount_count + 1;
   counters.state |= kStateMounted;
   TRY(checkpointer.run());
-  hold_back_space();
   if (options.background) housekeeper.start();
   return {};
 }
@@ -266,15 +264,7 @@ Lsn Volume::durable() const noexcept { return parts_->journal.durable(); }
 Status Volume::checkpoint() {
   Parts& parts = *parts_;
   if (parts.options.read_only) return fail(Errc::kReadOnly);
-  TRY(parts.checkpointer.run());
-  parts.hold_back_space();
-  return {};
-}
-
-// So that a full volume can still delete: every path of the tree copied anew for several transactions at once.
-void Volume::Parts::hold_back_space() {
-  const std::uint64_t least = tree.node_bound(8);
-  allocator.set_held_back(std::clamp<std::uint64_t>(allocator.space().total_blocks / 32, least, std::max<std::uint64_t>(8192, least)));
+  return parts.checkpointer.run();
 }
 
 // ------------------------------------------------------------------------------------------------------- numbers
