@@ -66,7 +66,7 @@ struct AttributeChange {
   std::uint32_t fields = 0;
   std::uint32_t mode = 0, uid = 0, gid = 0;
   std::uint64_t size_bytes = 0;
-  Timespec accessed, modified, changed;
+  Timespec accessed{}, modified{}, changed{};
 };
 
 struct NewNode {

@@ -14,7 +14,10 @@
 namespace weft::fs {
 namespace {
 
-constexpr std::uint64_t kExtentsPerStep = 64;
+// One change may touch three leaves; an unmap of so many extents is counted as four changes, for the dozen leaves that they may
+// lie in. With the inode, a mark and two edges that makes eight, which even a full volume has room for.
+constexpr std::uint64_t kExtentsPerStep = 24;
+constexpr std::uint32_t kUnmapChanges = 4;
 
 // The first extents of a range: how many there are (one more than kExtentsPerStep says "many"), how many of their blocks
 // lie in the range, and where the last one that a step may take ends.
@@ -79,7 +82,7 @@ Status apply(FileSystemCore& fs, Inode& inode, Edit edit, FunctionRef<void(DiskI
   BlockDevice& device = fs.volume->device();
   Transaction transaction = TRY(fs.volume->begin(
       edit.intent, inode.number(),
-      {.changes = static_cast<std::uint32_t>(6 + edit.unmapped_extents), .value_bytes = 512, .data_blocks = edit.edges.size(), .frees_space = true}));
+      {.changes = 4 + kUnmapChanges, .value_bytes = 512, .data_blocks = edit.edges.size(), .frees_space = true}));
   bool flush = false;
   for (Edge& edge : edit.edges) {
     BlockRange to{edge.in_place.value_or(BlockNo{}), 1};
@@ -104,12 +107,12 @@ Status apply(FileSystemCore& fs, Inode& inode, Edit edit, FunctionRef<void(DiskI
 
 }  // namespace
 
-Result<Unmapped> unmap_step(Volume& volume, InodeNo number, Inode* live, FileRange range) {
+Result<Unmapped> unmap_step(Volume& volume, InodeNo number, Inode* live, FileRange range, UnmapLast last) {
   const Census census = TRY(take_census(volume, number, range));
-  if (census.extents == 0) return Unmapped::kAll;
+  if (census.extents == 0 || (last == UnmapLast::kLeave && !census.many())) return Unmapped::kAll;
   Transaction transaction = TRY(volume.begin(
       Intent::kReclaim, number,
-      {.changes = static_cast<std::uint32_t>(4 + census.extents), .value_bytes = 256, .frees_space = true}));
+      {.changes = 1 + kUnmapChanges, .value_bytes = 256, .frees_space = true}));
   transaction.unmap(number, range.first, census.end - range.first);
   const Key inode_key(number, KeyKind::kInode, 0);
   DiskInode record;

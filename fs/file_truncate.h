@@ -27,9 +27,11 @@ struct FileRange {
 };
 
 enum class Unmapped { kAll, kSome };
+enum class UnmapLast { kTake, kLeave };
 
 // One transaction: unmaps the first few extents of `range`. `live`: the inode in memory, null for one that nobody can reach.
-Result<Unmapped> unmap_step(Volume& volume, InodeNo number, Inode* live, FileRange range);
+// kLeave: where no more are left than one transaction can take, leaves them for the caller to take along with something else.
+Result<Unmapped> unmap_step(Volume& volume, InodeNo number, Inode* live, FileRange range, UnmapLast last = UnmapLast::kTake);
 
 // Sets the size, smaller or larger; `edit` changes what else is to change in the same transaction.
 Status truncate_file(FileSystemCore& fs, Inode& inode, std::uint64_t size_bytes, FunctionRef<void(DiskInode&)> edit);

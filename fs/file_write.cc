@@ -15,7 +15,7 @@
 namespace weft::fs {
 namespace {
 
-constexpr std::uint32_t kRunsPerStep = 16;  // places that one transaction's data may go to
+constexpr std::uint32_t kRunsPerStep = 8;  // places that one transaction's data may go to
 
 // Where a part of the data goes.
 struct Run {
@@ -147,10 +147,11 @@ Status assemble(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::spa
 // All of it in steps; what was written counts in `done`, also on failure.
 Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from, bool kill_set_id, std::size_t& done,
                     Lsn& lsn) {
+  std::size_t step_bytes = kWriteStepBytes;
   while (done < from.size()) {
     const std::uint64_t at = offset + done;
     const std::uint64_t start = round_down(at, kBlockBytes);
-    const std::size_t bytes = std::min<std::size_t>(from.size() - done, start + kWriteStepBytes - at);
+    const std::size_t bytes = std::min<std::size_t>(from.size() - done, start + step_bytes - at);
     const auto part = from.subspan(done, bytes);
     Step step{.first = FileBlock(start / kBlockBytes), .data = part, .end_bytes = at + bytes, .kill_set_id = kill_set_id};
     AlignedBuffer bounce;
@@ -159,7 +160,12 @@ Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std:
       TRY(assemble(fs, inode, at, part, bounce));
       step.data = bounce.bytes();
     }
-    const std::uint64_t stored = TRY(write_step(fs, inode, step, lsn));
+    const auto result = write_step(fs, inode, step, lsn);
+    if (!result && result.error() == Errc::kNoSpace && step.data.size() > kBlockBytes) {
+      step_bytes = std::max<std::size_t>(round_down(step.data.size() / 4, kBlockBytes), kBlockBytes);  // what is left may do for less
+      continue;
+    }
+    const std::uint64_t stored = TRY(result);
     done += std::min(bytes, static_cast<std::size_t>(start + stored * kBlockBytes - at));
   }
   return {};

@@ -130,7 +130,7 @@ Result<Lsn> commit(FileSystemCore& fs, const Caller& caller, const Flags& flags,
   std::optional<InodeTable::Newborn> whiteout;
   if (flags.whiteout) whiteout.emplace(fs.inodes.add_new());
   const DiskInode whiteout_inode = whiteout_record(fs, caller);
-  Transaction transaction = TRY(fs.volume->begin(Intent::kRename, from.inode->number(), {.changes = 9, .value_bytes = 2048, .frees_space = static_cast<bool>(to.inode)}));
+  Transaction transaction = TRY(fs.volume->begin(Intent::kRename, from.inode->number(), {.changes = flags.whiteout ? 9u : 7u, .value_bytes = 2048, .frees_space = static_cast<bool>(to.inode)}));
   ChangeGuard change{from.directory.get(), to.directory.get(), from.inode.get(), to.inode.get()};
 
   DiskInode old_parent = from.directory->record();

@@ -68,35 +68,33 @@ Result<std::vector<InodeNo>> list_orphans(Volume& volume) {
 }
 
 Status reclaim_inode(Volume& volume, InodeNo dead, const std::atomic<bool>& stop) {
-  constexpr std::size_t kKeysPerStep = 64;
-  while (!stop) {
+  // Never more than eight changes at once: so many fit into what is held back for deleting on a full volume.
+  constexpr std::size_t kKeysAtEnd = 2;
+  constexpr std::size_t kKeysPerStep = 6;
+  const Key inode_key(dead, KeyKind::kInode, 0);
+  while (true) {
+    if (stop) return {};
+    if (TRY(unmap_step(volume, dead, nullptr, {FileBlock{0}, kFileBlockEnd}, UnmapLast::kLeave)) == Unmapped::kSome) continue;
     std::vector<Key> keys;
-    bool more = false;
     bool extents = false;
-    TRY(volume.scan(Key(dead, KeyKind::kInode, 0), Key::from_raw(dead.value() + 1, 0), [&](Key key, std::span<const std::byte>) {
-      if (keys.size() == kKeysPerStep) {
-        more = true;
-        return false;
-      }
-      keys.push_back(key);
-      extents = extents || key.kind() == KeyKind::kExtent;
-      return true;
+    TRY(volume.scan(Key::from_raw(dead.value(), inode_key.tag + 1), Key::from_raw(dead.value() + 1, 0), [&](Key key, std::span<const std::byte>) {
+      extents = key.kind() == KeyKind::kExtent;
+      if (!extents) keys.push_back(key);
+      return !extents && keys.size() <= kKeysPerStep;
     }));
-    // Many keys: first its blocks, then xattrs; the inode's own key, which comes first in order, goes with the last.
-    if (more && TRY(unmap_step(volume, dead, nullptr, {FileBlock{0}, kFileBlockEnd})) == Unmapped::kSome) continue;
-    if (more) std::erase_if(keys, [](Key key) { return key.kind() == KeyKind::kInode || key.kind() == KeyKind::kExtent; });
-    Transaction transaction = TRY(volume.begin(Intent::kReclaim, dead, {.changes = kKeysPerStep + 2, .value_bytes = 64, .frees_space = true}));
-    for (const Key key : keys) {
-      if (key.kind() != KeyKind::kExtent) transaction.erase(key);
-    }
-    if (!more) {
+    const bool last = keys.size() <= kKeysAtEnd;
+    if (!last && keys.size() > kKeysPerStep) keys.pop_back();
+    const bool there = TRY(volume.get(inode_key, [](std::span<const std::byte>) {}));
+    Transaction transaction = TRY(volume.begin(Intent::kReclaim, dead, {.changes = 8, .value_bytes = 64, .frees_space = true}));
+    for (const Key key : keys) transaction.erase(key);
+    if (last) {
       if (extents) transaction.unmap(dead, FileBlock{0}, kFileBlockEnd);
+      if (there) transaction.erase(inode_key);
       transaction.erase(orphan_key(dead));
     }
     TRY(volume.commit(std::move(transaction)));
-    if (!more) break;
+    if (last) return {};
   }
-  return {};
 }
 
 }  // namespace weft::fs

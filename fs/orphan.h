@@ -3,8 +3,8 @@
 //
 //   inode_table (last holder gone) -> [orphan] -> file_truncate, volume
 //
-// The transaction that takes an inode's last link puts its kOrphan key. Reclaiming unmaps its blocks from the end, a few
-// extents a transaction; the last step erases what else it has together with inode and orphan key. A crash in between leaves
+// The transaction that takes an inode's last link puts its kOrphan key. Reclaiming unmaps its blocks, a few extents
+// a transaction; the last step erases what else it has together with inode and orphan key. A crash in between leaves
 // an orphan that is shorter, which mounting ends. With a link, a kOrphan key says that blocks past the end of a truncated file
 // await unmapping (fs/file_truncate.h); mounting does that before it lets anybody in.
 //
