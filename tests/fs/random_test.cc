@@ -1,0 +1,233 @@
+// tests/fs/random_test.cc - random operations on a file system and on its model, with remounts and power cuts between them.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <deque>
+#include <random>
+
+#include "tests/support/mounted.h"
+#include "tests/support/tree_model.h"
+#include "tests/support/tree_snapshot.h"
+
+namespace weft::fs::test {
+namespace {
+
+class Walk {
+ public:
+  Walk(std::uint64_t seed, std::uint64_t size_bytes) : random_(seed), m_(size_bytes) { remember(); }
+
+  void step() {
+    switch (pick(17)) {
+      case 0: case 1: case 2: return make();
+      case 3: return link();
+      case 4: case 5: return unlink();
+      case 6: return remove_directory();
+      case 7: case 8: return rename();
+      case 9: case 10: case 11: return write();
+      case 12: return truncate();
+      case 13: return allocate();
+      case 14: return set_mode();
+      case 15: return set_xattr();
+      default: return read();
+    }
+  }
+
+  void remount() {
+    m_.remount();
+    compare("after a remount");
+    restart_history();
+  }
+  void sync() {
+    ASSERT_OK(m_->sync());
+    restart_history();
+  }
+  // The tree must be one of those since the last sync; the model goes back to it.
+  void crash() {
+    m_.crash();
+    const auto tree = take_snapshot(*m_.fs);
+    ASSERT_TRUE(tree.has_value()) << tree.error().message();
+    const std::string found = describe(*tree);
+    EXPECT_EQ(m_->volume().space().inode_count, count_inodes(*tree));
+    for (auto state = history_.rbegin(); state != history_.rend(); ++state) {
+      if (state->first != found) continue;
+      model_ = state->second;
+      restart_history();
+      return;
+    }
+    FAIL() << "the tree after the crash is none of the " << history_.size() << " that were\nfound:\n"
+           << found << "first legal:\n" << history_.front().first << "last legal:\n" << history_.back().first;
+  }
+  void compare(const char* when) {
+    const auto tree = take_snapshot(*m_.fs);
+    ASSERT_TRUE(tree.has_value()) << tree.error().message();
+    EXPECT_EQ(describe(*tree), describe(model_.snapshot())) << when;
+    EXPECT_EQ(m_->volume().space().inode_count, count_inodes(*tree)) << when;
+  }
+
+ private:
+  using Id = TreeModel::Id;
+  using Code = TreeModel::Code;
+
+  std::uint64_t pick(std::uint64_t below) { return random_() % below; }
+  std::string name() { return std::string(1, static_cast<char>('a' + pick(6))); }
+  Id any_directory() {
+    const auto all = model_.directories();
+    return all[pick(all.size())];
+  }
+  std::optional<Id> any_file() {
+    const auto all = model_.files();
+    if (all.empty()) return std::nullopt;
+    return all[pick(all.size())];
+  }
+  InodeNo inode(Id id) { return model_.at(id).inode; }
+  // A crash takes nothing of what came before the last sync.
+  void remember() { history_.emplace_back(describe(model_.snapshot()), model_); }
+  void restart_history() {
+    history_.clear();
+    remember();
+  }
+  void expect(Code real, Code model, const char* what) {
+    EXPECT_EQ(real, model) << what;
+    remember();
+  }
+
+  void make() {
+    const Id parent = any_directory();
+    const std::string what = name();
+    const std::uint64_t kind = pick(4);
+    const std::uint32_t mode = kind == 0 ? S_IFDIR | 0750u : kind == 1 ? S_IFLNK | 0777u : S_IFREG | 0640u;
+    const std::string target = kind == 1 ? std::string(1 + pick(3000), 't') : "";
+    const auto made = kind == 0   ? m_->make_directory({}, inode(parent), what, 0750)
+                      : kind == 1 ? m_->make_symlink({}, inode(parent), what, target)
+                                  : m_->make_node({}, inode(parent), what, {.mode = mode});
+    Id id = 0;
+    expect(code(made), model_.make(parent, what, mode, target, id), "make");
+    if (!made) return;
+    m_->forget(made->inode, 1);
+    model_.at(id).inode = made->inode;
+    history_.back().second = model_;
+  }
+  void link() {
+    const auto file = any_file();
+    if (!file) return;
+    const Id parent = any_directory();
+    const std::string what = name();
+    const auto got = m_->link(inode(*file), inode(parent), what);
+    if (got) m_->forget(got->inode, 1);
+    expect(code(got), model_.link(*file, parent, what), "link");
+  }
+  void unlink() {
+    const Id parent = any_directory();
+    const std::string what = name();
+    expect(code(m_->unlink({}, inode(parent), what)), model_.unlink(parent, what), "unlink");
+  }
+  void remove_directory() {
+    const Id parent = any_directory();
+    const std::string what = name();
+    expect(code(m_->remove_directory({}, inode(parent), what)), model_.remove_directory(parent, what), "rmdir");
+  }
+  void rename() {
+    const Id from = any_directory(), to = pick(2) == 0 ? from : any_directory();
+    const std::string a = name(), b = name();
+    const auto flags = static_cast<std::uint32_t>(pick(3));
+    expect(code(m_->rename({}, inode(from), a, inode(to), b, flags)), model_.rename(from, a, to, b, flags), "rename");
+  }
+  void write() {
+    const auto file = any_file();
+    if (!file) return;
+    std::uint64_t offset = pick(100'000), length = 1 + pick(pick(3) == 0 ? 60'000 : 500);
+    if (pick(2) == 0) offset = offset / 4096 * 4096, length = (length / 4096 + 1) * 4096;
+    std::string bytes(length, '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random_());
+    const auto got = m_->write(inode(*file), offset, to_bytes(bytes), false);
+    expect(code(got), model_.write(*file, offset, bytes), "write");
+    EXPECT_EQ(got.value_or(0), length);
+  }
+  void truncate() {
+    const auto file = any_file();
+    if (!file) return;
+    const std::uint64_t size = pick(120'000);
+    expect(code(m_->set_attributes({}, inode(*file), {.fields = AttributeChange::kSize, .size_bytes = size})), model_.truncate(*file, size), "truncate");
+  }
+  void allocate() {
+    const auto file = any_file();
+    if (!file) return;
+    const std::uint64_t offset = pick(100'000), length = 1 + pick(30'000);
+    const auto mode = static_cast<AllocateMode>(pick(5));
+    const std::uint64_t size = std::max(model_.at(*file).node.size_bytes, offset + length);
+    const auto got = code(m_->allocate(inode(*file), mode, offset, length));
+    if (mode != AllocateMode::kReserve && mode != AllocateMode::kReserveKeepSize) {
+      static_cast<void>(model_.punch(*file, offset, length));
+      remember();  // zeroed, not yet longer: a state that a crash may leave
+    }
+    if (mode == AllocateMode::kReserve || mode == AllocateMode::kZeroRange) static_cast<void>(model_.truncate(*file, size));
+    expect(got, std::nullopt, "allocate");
+  }
+  void set_mode() {
+    const auto file = any_file();
+    if (!file) return;
+    const auto mode = static_cast<std::uint32_t>(pick(0777 + 1));
+    const auto owner = static_cast<std::uint32_t>(pick(3));
+    model_.at(*file).node.mode = S_IFREG | mode;
+    model_.at(*file).node.uid = owner;
+    expect(code(m_->set_attributes({}, inode(*file), {.fields = AttributeChange::kMode | AttributeChange::kUid, .mode = mode, .uid = owner})), std::nullopt, "chmod");
+  }
+  void set_xattr() {
+    const auto file = any_file();
+    if (!file) return;
+    const std::string what = "user." + name();
+    auto& xattrs = model_.at(*file).node.xattrs;
+    if (pick(3) == 0) {
+      const Code expected = xattrs.erase(what) == 1 ? Code{} : Code{Errc::kNoData};
+      return expect(code(m_->remove_xattr({}, inode(*file), what)), expected, "removexattr");
+    }
+    xattrs[what] = std::string(pick(pick(4) == 0 ? 5000 : 100), 'v');
+    expect(code(m_->set_xattr({}, inode(*file), what, to_bytes(xattrs[what]), FileSystem::XattrMode::kEither, false)), std::nullopt, "setxattr");
+  }
+  void read() {
+    const auto file = any_file();
+    if (!file) return;
+    const std::uint64_t offset = pick(120'000);
+    const std::size_t length = 1 + pick(20'000);
+    const std::string& content = model_.at(*file).node.content;
+    EXPECT_EQ(m_.read(inode(*file), offset, length), offset < content.size() ? content.substr(offset, length) : "") << "read";
+  }
+
+  std::mt19937_64 random_;
+  Mounted m_;
+  TreeModel model_;
+  std::deque<std::pair<std::string, TreeModel>> history_;  // since the last sync
+};
+
+std::uint64_t base_seed() {
+  const char* text = std::getenv("WEFT_SEED");
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 20260;
+}
+
+TEST(RandomOperations, LeaveTheTreeThatTheModelHasAlsoAfterARemount) {
+  for (std::uint64_t seed = base_seed(); seed < base_seed() + 3; ++seed) {
+    SCOPED_TRACE("WEFT_SEED=" + std::to_string(seed));
+    Walk walk(seed, 64 * kMiB);
+    for (int i = 1; i <= 400 && !testing::Test::HasFailure(); ++i) {
+      walk.step();
+      if (i % 100 == 0) walk.remount();
+    }
+    walk.compare("at the end");
+  }
+}
+
+TEST(RandomOperations, LeaveAStateThatWasThereAfterAPowerCut) {
+  for (std::uint64_t seed = base_seed(); seed < base_seed() + 4; ++seed) {
+    SCOPED_TRACE("WEFT_SEED=" + std::to_string(seed));
+    Walk walk(seed * 31 + 7, 32 * kMiB);
+    for (int i = 1; i <= 300 && !testing::Test::HasFailure(); ++i) {
+      walk.step();
+      if (i % 13 == 0) walk.sync();
+      if (i % 29 == 0) walk.crash();
+    }
+    walk.compare("at the end");
+  }
+}
+
+}  // namespace
+}  // namespace weft::fs::test
