@@ -1,9 +1,11 @@
 // fs/fuse/attributes.cc - requests about attributes: stat and its changes, statfs, extended attributes.
+#include <linux/capability.h>
 #include <linux/stat.h>
 #include <linux/xattr.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "fs/format.h"
 #include "fs/fuse/convert.h"
@@ -128,7 +130,12 @@ Status on_getxattr(Session& session, Exchange& exchange) {
 Status on_listxattr(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_getxattr_in>());
   std::string list;
+  std::optional<bool> may_see_trusted;
   for (const std::string& name : TRY(session.file_system().list_xattrs(exchange.inode()))) {
+    if (name.starts_with("trusted.")) {
+      if (!may_see_trusted) may_see_trusted = process_has_capability(exchange.header().pid, CAP_SYS_ADMIN);
+      if (!*may_see_trusted) continue;
+    }
     list += name;
     list += '\0';
   }

@@ -1,5 +1,6 @@
 // fs/fuse/data.cc - requests about the contents of files.
 #include <linux/falloc.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,6 +44,24 @@ Status on_syncfs(Session& session, Exchange& exchange) {
   return {};
 }
 
+namespace {
+
+// Writing by another way than WRITE takes set-uid and set-gid bits, too, unless the caller may keep them. The kernel leaves
+// that to us, without saying who asks: /proc knows, and is read only for the few files that have such bits.
+Status drop_set_id(Session& session, Exchange& exchange, InodeNo inode) {
+  constexpr unsigned kCapFsetid = 4;
+  const std::uint32_t mode = TRY(session.file_system().attributes(inode)).mode;
+  const bool has_set_id = (mode & S_ISUID) != 0 || (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+  if (!has_set_id || process_has_capability(exchange.header().pid, kCapFsetid)) return {};
+  AttributeChange change;
+  change.fields = AttributeChange::kKillSetId;
+  TRY(session.file_system().set_attributes(RequestCaller(exchange.header()), inode, change));
+  exchange.forget_attributes(inode);
+  return {};
+}
+
+}  // namespace
+
 Status on_fallocate(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_fallocate_in>());
   AllocateMode mode{};
@@ -54,6 +73,7 @@ Status on_fallocate(Session& session, Exchange& exchange) {
     case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE: mode = AllocateMode::kZeroRangeKeepSize; break;
     default: return fail(Errc::kUnsupported);
   }
+  TRY(drop_set_id(session, exchange, exchange.inode()));
   TRY(session.file_system().allocate(exchange.inode(), mode, in.offset, in.length));
   exchange.reply();
   return {};
@@ -62,6 +82,8 @@ Status on_fallocate(Session& session, Exchange& exchange) {
 Status on_lseek(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_lseek_in>());
   if (in.whence != SEEK_DATA && in.whence != SEEK_HOLE) return fail(Errc::kInvalid);
+  // The kernel does not write out what it holds before it asks, and data that we have not seen would count as a hole.
+  if (session.options().writeback) exchange.flush_pages(exchange.inode());
   exchange.reply(
       fuse_lseek_out{TRY(session.file_system().seek(exchange.inode(), in.offset, in.whence == SEEK_DATA))});
   return {};
@@ -72,6 +94,7 @@ namespace {
 Result<std::uint64_t> copy(Session& session, Exchange& exchange, std::uint64_t longest) {
   const auto in = TRY(exchange.take<fuse_copy_file_range_in>());
   if (in.flags != 0) return fail(Errc::kInvalid);
+  TRY(drop_set_id(session, exchange, InodeNo(in.nodeid_out)));
   return session.file_system().copy_range(exchange.inode(), in.off_in, InodeNo(in.nodeid_out), in.off_out,
                                           std::min(in.len, longest));
 }

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <string>
 
+#include "sched/offload.h"
+
 namespace weft::fs::fuse {
 
 Result<Exchange> Exchange::open(std::span<const std::byte> message, ReplySink& sink) {
@@ -51,6 +53,20 @@ bool Exchange::send(std::span<const std::byte> body) {
   fuse_out_header out{static_cast<std::uint32_t>(sizeof(fuse_out_header) + body.size()), 0, header_.unique};
   const iovec parts[2] = {{&out, sizeof out}, {const_cast<std::byte*>(body.data()), body.size()}};
   return sink_->send(std::span(parts, body.empty() ? 1 : 2));
+}
+
+void Exchange::invalidate(InodeNo inode, std::int64_t offset) {
+  // Length 0: to the end. A negative offset: no pages.
+  fuse_notify_inval_inode_out what{inode.value(), offset, 0};
+  fuse_out_header out{sizeof out + sizeof what, FUSE_NOTIFY_INVAL_INODE, 0};
+  const iovec parts[2] = {{&out, sizeof out}, {&what, sizeof what}};
+  sink_->send(parts);
+}
+
+void Exchange::forget_attributes(InodeNo inode) { invalidate(inode, -1); }
+
+void Exchange::flush_pages(InodeNo inode) {
+  sched::blocking([&] { invalidate(inode, 0); });
 }
 
 bool Exchange::fail_with(int positive_errno) {

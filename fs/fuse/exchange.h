@@ -6,7 +6,7 @@
 // transport and stay until the handler returns.
 //
 // Invariants  X1  exactly one of reply(), fail(), drop() is called
-// Nothing here parks. One fiber at a time. Tests: tests/fs/fuse/exchange_test.cc.
+// Nothing but flush_pages() parks. One fiber at a time. Tests: tests/fs/fuse/exchange_test.cc.
 #pragma once
 
 #include <sys/uio.h>
@@ -67,6 +67,11 @@ class Exchange {
     return send(as_bytes_of(body));
   }
   bool fail_with(int positive_errno);
+  // Tells the kernel to ask for the inode's attributes anew. Before or after the answer.
+  void forget_attributes(InodeNo inode);
+  // Has the kernel write out and drop the pages it holds of the inode. It waits for the WRITE requests that follow, so other
+  // readers must be at work; parks meanwhile.
+  void flush_pages(InodeNo inode);
   // For requests that have no answer.
   void drop() { answered_ = true; }
   [[nodiscard]] bool answered() const noexcept { return answered_; }
@@ -76,6 +81,7 @@ class Exchange {
       : header_(header), rest_(rest), sink_(&sink) {}
   static std::unexpected<Error> fail_short();
   bool send(std::span<const std::byte> body);
+  void invalidate(InodeNo inode, std::int64_t offset);
 
   fuse_in_header header_;
   std::span<const std::byte> rest_;
