@@ -19,7 +19,7 @@ constexpr std::uint64_t kSize = 4 << 20;
 struct Buffer {
   std::byte* bytes;
   std::size_t size;
-  Buffer(std::size_t length, int fill) : bytes(static_cast<std::byte*>(std::aligned_alloc(4096, length))), size(length) {
+  Buffer(std::size_t length, int fill) : bytes(static_cast<std::byte*>(std::aligned_alloc(4096, (length + 4095) / 4096 * 4096))), size(length) {
     std::memset(bytes, fill, length);
   }
   ~Buffer() { std::free(bytes); }
