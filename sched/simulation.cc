@@ -50,6 +50,7 @@ Status Simulation::run(std::move_only_function<void()> main) {
   Worker& worker = impl_->scheduler->worker(0);
   Status status = worker.run_simulated(impl_->order);
   if (!status) {
+    set_current_worker(&worker);   // so that those it resumes are queued there
     impl_->scheduler->request_stop_all();
     (void)worker.run_simulated(impl_->order);
   }
