@@ -67,8 +67,10 @@ constexpr std::array kFlagOptions = {
 // For fstab, mount(8) and systemd to read.
 constexpr std::array<std::string_view, 9> kForOthers = {"auto",  "noauto",  "nofail",  "nouser",  "nousers",
                                                         "noowner", "nogroup", "_netdev", "loop"};
-constexpr std::array<std::string_view, 9> kForOthersPrefixes = {"x-",      "X-",      "comment=", "helper=", "uhelper=",
-                                                                "fsname=", "subtype=", "loop=",    "user="};
+// The second line is what mount(8) takes from the table of mounts at a remount.
+constexpr std::array<std::string_view, 13> kForOthersPrefixes = {
+    "x-", "X-", "comment=", "helper=", "uhelper=", "fsname=", "subtype=", "loop=", "user=",
+    "user_id=", "group_id=", "max_read=", "blksize="};
 
 Result<std::uint64_t> parse_number(std::string_view name, std::string_view text, std::uint64_t least, std::uint64_t most) {
   std::uint64_t value = 0;

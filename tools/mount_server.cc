@@ -14,6 +14,7 @@
 #include "fs/fuse/device_transport.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/session.h"
+#include "kernel/trace.h"
 #include "sched/offload.h"
 #include "sched/runtime.h"
 #include "sched/signal.h"
@@ -146,7 +147,10 @@ Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
   sched::SignalSet signals({SIGINT, SIGTERM, SIGHUP});
   auto runtime = TRY(sched::Runtime::create(
       {.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
-  return runtime.block_on([&] { return run(options, hooks, signals); });
+  if (!options.trace_file.empty()) TRY(trace_start(options.trace_file));
+  Status served = runtime.block_on([&] { return run(options, hooks, signals); });
+  if (const Status traced = trace_stop(); !traced) hooks.log("trace: " + traced.error().message());
+  return served;
 }
 
 }  // namespace weft::tools

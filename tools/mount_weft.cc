@@ -1,6 +1,7 @@
 // tools/mount_weft.cc - mount.weft: mounts a Weft file system, or changes the options of a mounted one.
 //
 // Called by people, by mount(8) as its helper for -t weft, and for fstab. See tools/man/mount.weft.8 for what it promises.
+#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -15,9 +16,11 @@
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fs/fuse/mount.h"
+#include "kernel/log.h"
 #include "tools/background.h"
 #include "tools/mount_options.h"
 #include "tools/mount_server.h"
@@ -82,6 +85,23 @@ void become_a_server() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+// In the background nobody sees standard error: lines of kernel/log.h go by a pipe to syslog.
+void send_log_to_syslog() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return;
+  weft::log_to(ends[1]);
+  std::thread([in = ends[0]] {
+    std::string text;
+    char part[2048];
+    for (ssize_t count; (count = ::read(in, part, sizeof part)) > 0;) {
+      text.append(part, static_cast<std::size_t>(count));
+      for (std::size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) {
+        ::syslog(LOG_ERR, "%.*s", static_cast<int>(end), text.data());
+      }
+    }
+  }).detach();
+}
+
 int fail_with(const Error& error) {
   std::fprintf(stderr, "%s\n", sentence(error.message()).c_str());
   return exit_status_of(error);
@@ -120,6 +140,7 @@ int mount(MountOptions options) {
     std::string all = notes + message;
     if (!all.empty() && all.back() == '\n') all.pop_back();
     background.report(kOk, all);
+    if (to_syslog) send_log_to_syslog();
   };
   const Status served = weft::tools::serve_mount(options, hooks);
   if (served) return kOk;
@@ -158,5 +179,9 @@ int main(int count, char** words) {
   options->image = *image;
   if (const Status usable = check_directory(options->directory); !usable) return fail_with(usable.error());
   if (options->fake) return kOk;
+  if (!options->trace_file.empty() && options->trace_file[0] != '/') {
+    char here[PATH_MAX];
+    if (::getcwd(here, sizeof here) != nullptr) options->trace_file = std::string(here) + "/" + options->trace_file;
+  }
   return mount(std::move(*options));
 }

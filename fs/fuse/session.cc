@@ -6,70 +6,71 @@
 
 #include "fs/fuse/errno_map.h"
 #include "fs/fuse/handlers.h"
+#include "kernel/trace.h"
 
 namespace weft::fs::fuse {
 
 namespace {
 
 struct Operation {
-  const char* name = nullptr;                            // as it stands in logs and traces
+  const char* name = nullptr;                            // in logs and traces
   Status (*run)(Session&, Exchange&) = nullptr;          // null: answered with `refusal`
   int refusal = ENOSYS;                                  // ENOSYS tells the kernel never to ask again
 };
 
 constexpr auto kOperations = [] {
   std::array<Operation, 64> table{};
-  table[FUSE_LOOKUP] = {"lookup", on_lookup};
-  table[FUSE_FORGET] = {"forget", on_forget};
-  table[FUSE_GETATTR] = {"getattr", on_getattr};
-  table[FUSE_SETATTR] = {"setattr", on_setattr};
-  table[FUSE_READLINK] = {"readlink", on_readlink};
-  table[FUSE_SYMLINK] = {"symlink", on_symlink};
-  table[FUSE_MKNOD] = {"mknod", on_mknod};
-  table[FUSE_MKDIR] = {"mkdir", on_mkdir};
-  table[FUSE_UNLINK] = {"unlink", on_unlink};
-  table[FUSE_RMDIR] = {"rmdir", on_rmdir};
-  table[FUSE_RENAME] = {"rename", on_rename};
-  table[FUSE_LINK] = {"link", on_link};
-  table[FUSE_READ] = {"read", on_read};
-  table[FUSE_WRITE] = {"write", on_write};
-  table[FUSE_STATFS] = {"statfs", on_statfs};
-  table[FUSE_FSYNC] = {"fsync", on_fsync};
-  table[FUSE_SETXATTR] = {"setxattr", on_setxattr};
-  table[FUSE_GETXATTR] = {"getxattr", on_getxattr};
-  table[FUSE_LISTXATTR] = {"listxattr", on_listxattr};
-  table[FUSE_REMOVEXATTR] = {"removexattr", on_removexattr};
-  table[FUSE_INIT] = {"init", on_init};
-  table[FUSE_READDIR] = {"readdir", on_readdir};
-  table[FUSE_FSYNCDIR] = {"fsyncdir", on_fsync};
-  table[FUSE_IOCTL] = {"ioctl", on_ioctl};
-  table[FUSE_BATCH_FORGET] = {"forget", on_batch_forget};
-  table[FUSE_FALLOCATE] = {"fallocate", on_fallocate};
-  table[FUSE_READDIRPLUS] = {"readdirplus", on_readdirplus};
-  table[FUSE_RENAME2] = {"rename", on_rename2};
-  table[FUSE_LSEEK] = {"lseek", on_lseek};
-  table[FUSE_COPY_FILE_RANGE] = {"copy_file_range", on_copy_file_range};
-  table[FUSE_SYNCFS] = {"syncfs", on_syncfs};
-  table[FUSE_TMPFILE] = {"tmpfile", on_tmpfile};
-  table[kStatx] = {"statx", on_statx};
-  table[kCopyFileRange64] = {"copy_file_range", on_copy_file_range_64};
+  table[FUSE_LOOKUP] = {"fs.fuse.lookup", on_lookup};
+  table[FUSE_FORGET] = {"fs.fuse.forget", on_forget};
+  table[FUSE_GETATTR] = {"fs.fuse.getattr", on_getattr};
+  table[FUSE_SETATTR] = {"fs.fuse.setattr", on_setattr};
+  table[FUSE_READLINK] = {"fs.fuse.readlink", on_readlink};
+  table[FUSE_SYMLINK] = {"fs.fuse.symlink", on_symlink};
+  table[FUSE_MKNOD] = {"fs.fuse.mknod", on_mknod};
+  table[FUSE_MKDIR] = {"fs.fuse.mkdir", on_mkdir};
+  table[FUSE_UNLINK] = {"fs.fuse.unlink", on_unlink};
+  table[FUSE_RMDIR] = {"fs.fuse.rmdir", on_rmdir};
+  table[FUSE_RENAME] = {"fs.fuse.rename", on_rename};
+  table[FUSE_LINK] = {"fs.fuse.link", on_link};
+  table[FUSE_READ] = {"fs.fuse.read", on_read};
+  table[FUSE_WRITE] = {"fs.fuse.write", on_write};
+  table[FUSE_STATFS] = {"fs.fuse.statfs", on_statfs};
+  table[FUSE_FSYNC] = {"fs.fuse.fsync", on_fsync};
+  table[FUSE_SETXATTR] = {"fs.fuse.setxattr", on_setxattr};
+  table[FUSE_GETXATTR] = {"fs.fuse.getxattr", on_getxattr};
+  table[FUSE_LISTXATTR] = {"fs.fuse.listxattr", on_listxattr};
+  table[FUSE_REMOVEXATTR] = {"fs.fuse.removexattr", on_removexattr};
+  table[FUSE_INIT] = {"fs.fuse.init", on_init};
+  table[FUSE_READDIR] = {"fs.fuse.readdir", on_readdir};
+  table[FUSE_FSYNCDIR] = {"fs.fuse.fsyncdir", on_fsync};
+  table[FUSE_IOCTL] = {"fs.fuse.ioctl", on_ioctl};
+  table[FUSE_BATCH_FORGET] = {"fs.fuse.forget", on_batch_forget};
+  table[FUSE_FALLOCATE] = {"fs.fuse.fallocate", on_fallocate};
+  table[FUSE_READDIRPLUS] = {"fs.fuse.readdirplus", on_readdirplus};
+  table[FUSE_RENAME2] = {"fs.fuse.rename", on_rename2};
+  table[FUSE_LSEEK] = {"fs.fuse.lseek", on_lseek};
+  table[FUSE_COPY_FILE_RANGE] = {"fs.fuse.copy_file_range", on_copy_file_range};
+  table[FUSE_SYNCFS] = {"fs.fuse.syncfs", on_syncfs};
+  table[FUSE_TMPFILE] = {"fs.fuse.tmpfile", on_tmpfile};
+  table[kStatx] = {"fs.fuse.statx", on_statx};
+  table[kCopyFileRange64] = {"fs.fuse.copy_file_range", on_copy_file_range_64};
   // An inode's number is all that an open file needs, so OPEN, OPENDIR, FLUSH and RELEASE need not exist, and without
   // CREATE the kernel makes files by MKNOD. The handles that TMPFILE gives are still released, one by one.
-  table[FUSE_RELEASE] = {"release", [](Session&, Exchange& exchange) -> Status {
+  table[FUSE_RELEASE] = {"fs.fuse.release", [](Session&, Exchange& exchange) -> Status {
                            exchange.reply();
                            return {};
                          }};
-  table[FUSE_OPEN].name = "open";
-  table[FUSE_OPENDIR].name = "opendir";
-  table[FUSE_CREATE].name = "create";
-  table[FUSE_FLUSH].name = "flush";
+  table[FUSE_OPEN].name = "fs.fuse.open";
+  table[FUSE_OPENDIR].name = "fs.fuse.opendir";
+  table[FUSE_CREATE].name = "fs.fuse.create";
+  table[FUSE_FLUSH].name = "fs.fuse.flush";
   // Nothing here waits long enough to be worth interrupting; the kernel stops asking.
-  table[FUSE_INTERRUPT].name = "interrupt";
+  table[FUSE_INTERRUPT].name = "fs.fuse.interrupt";
   return table;
 }();
 
 const Operation& operation_of(std::uint32_t opcode) {
-  static constexpr Operation kUnknown{"unknown", nullptr, ENOSYS};
+  static constexpr Operation kUnknown{"fs.fuse.unknown", nullptr, ENOSYS};
   return opcode < kOperations.size() ? kOperations[opcode] : kUnknown;
 }
 
@@ -120,6 +121,7 @@ void Session::run(Exchange& exchange) {
     exchange.fail_with(operation.refusal);
     return;
   }
+  const TraceSpan span(operation.name, exchange.header().unique);
   const Status status = operation.run(*this, exchange);
   if (!status) {
     note_failure(status.error(), operation.name);
