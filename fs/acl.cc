@@ -36,7 +36,8 @@ Result<std::optional<Acl>> Acl::parse(std::span<const std::byte> bytes) {
     std::memcpy(&wire, bytes.data() + at, sizeof wire);
     Entry entry{.tag = wire.tag, .permissions = wire.permissions, .id = wire.id};
     const bool named = entry.tag == kUser || entry.tag == kGroup;
-    const bool known = named || entry.tag == kOwner || entry.tag == kOwningGroup || entry.tag == kMask || entry.tag == kOthers;
+    const bool known =
+        named || entry.tag == kOwner || entry.tag == kOwningGroup || entry.tag == kMask || entry.tag == kOthers;
     if (!known || entry.permissions > 7) return fail(Errc::kInvalid);
     if (named ? entry.id == kNoId : (tags & entry.tag) != 0) return fail(Errc::kInvalid);
     if (!named) entry.id = kNoId;

@@ -2,7 +2,7 @@
 //
 // Who may do what is the kernel's to decide; here an ACL and the permission bits are kept saying the same. Rules: POSIX
 // 1003.1e draft 17, acl(5). Bytes: a le32 version (2), then entries of le16 tag, le16 permissions, le32 id.
-// Values; never parks. Tests: tests/fs/acl_test.cc.
+// Values; never parks. Tests: tests/fs/xattr_test.cc.
 #pragma once
 
 #include <cstddef>

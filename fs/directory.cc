@@ -27,7 +27,8 @@ std::optional<Parsed> parse(Key key, std::span<const std::byte> value) {
 }
 
 std::unexpected<Error> damaged(Volume& volume, InodeNo directory) {
-  Error error(Errc::kCorrupt, "directory " + std::to_string(directory.value()) + " holds an entry that cannot be one; run fsck.weft");
+  Error error(Errc::kCorrupt,
+              "directory " + std::to_string(directory.value()) + " holds an entry that cannot be one; run fsck.weft");
   volume.report_damage(error, false);
   return fail(std::move(error));
 }
@@ -48,19 +49,21 @@ Result<NameSlot> find_name(Volume& volume, const NameHash& hash, InodeNo directo
   NameSlot slot;
   std::uint64_t free = 0;  // lowest n not seen; keys come in order
   bool bad = false;
-  TRY(volume.scan(from, Key::from_raw(from.object, from.tag + kNamesPerHash), [&](Key key, std::span<const std::byte> value) {
-    const auto parsed = parse(key, value);
-    if (!parsed) {
-      bad = true;
-      return false;
-    }
-    if (key.offset() - base == free) ++free;
-    if (parsed->name == name) slot.entry = parsed->dirent;
-    return !slot.entry.has_value();
-  }));
+  TRY(volume.scan(from, Key::from_raw(from.object, from.tag + kNamesPerHash),
+                  [&](Key key, std::span<const std::byte> value) {
+                    const auto parsed = parse(key, value);
+                    if (!parsed) {
+                      bad = true;
+                      return false;
+                    }
+                    if (key.offset() - base == free) ++free;
+                    if (parsed->name == name) slot.entry = parsed->dirent;
+                    return !slot.entry.has_value();
+                  }));
   if (bad) return damaged(volume, directory);
   if (slot.entry) return slot;
-  if (free == kNamesPerHash) return fail(Errc::kNoSpace, "directory " + std::to_string(directory.value()) + " has 256 names of one hash");
+  if (free == kNamesPerHash)
+    return fail(Errc::kNoSpace, "directory " + std::to_string(directory.value()) + " has 256 names of one hash");
   slot.free_offset = base + free;
   return slot;
 }
@@ -82,15 +85,16 @@ Result<std::vector<NamedDirent>> list_names(Volume& volume, InodeNo directory, s
   std::vector<NamedDirent> out;
   if (from > kMaxKeyOffset) return out;
   bool bad = false;
-  TRY(volume.scan(Key(directory, KeyKind::kDirent, from), Key(directory, KeyKind::kExtent, 0), [&](Key key, std::span<const std::byte> value) {
-    const auto parsed = parse(key, value);
-    if (!parsed) {
-      bad = true;
-      return false;
-    }
-    out.push_back({.dirent = parsed->dirent, .name = std::string(parsed->name)});
-    return out.size() < limit;
-  }));
+  TRY(volume.scan(Key(directory, KeyKind::kDirent, from), Key(directory, KeyKind::kExtent, 0),
+                  [&](Key key, std::span<const std::byte> value) {
+                    const auto parsed = parse(key, value);
+                    if (!parsed) {
+                      bad = true;
+                      return false;
+                    }
+                    out.push_back({.dirent = parsed->dirent, .name = std::string(parsed->name)});
+                    return out.size() < limit;
+                  }));
   if (bad) return damaged(volume, directory);
   return out;
 }

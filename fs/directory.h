@@ -24,8 +24,8 @@ namespace weft::fs {
 
 struct Dirent {
   InodeNo inode;
-  std::uint8_t type = 0;      // DT_*
-  std::uint64_t offset = 0;   // of its key
+  std::uint8_t type = 0;     // DT_*
+  std::uint64_t offset = 0;  // of its key
 };
 
 // What a look for a name found: the entry, or where one could go.

@@ -26,9 +26,10 @@ inline constexpr std::size_t kWriteStepBytes = 1 << 20;  // at most so much in o
 
 Result<std::size_t> read_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<std::byte> into);
 // Fewer bytes than asked only where space or the device gave out after some were written.
-Result<std::size_t> write_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from, bool kill_set_id,
-                               bool append);
-Status allocate_file(FileSystemCore& fs, Inode& inode, AllocateMode mode, std::uint64_t offset, std::uint64_t length_bytes);
+Result<std::size_t> write_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
+                               bool kill_set_id, bool append);
+Status allocate_file(FileSystemCore& fs, Inode& inode, AllocateMode mode, std::uint64_t offset,
+                     std::uint64_t length_bytes);
 Result<std::uint64_t> seek_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, bool for_data);
 
 }  // namespace weft::fs

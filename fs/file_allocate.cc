@@ -36,9 +36,9 @@ Result<FileBlock> reserve_step(FileSystemCore& fs, Inode& inode, FileRange range
   const FileBlock end = range.first + range.count;
   const auto holes = holes_of(TRY(find_pieces(*fs.volume, inode, range.first, range.count)), range);
   if (holes.empty()) return end;
-  Transaction transaction = TRY(fs.volume->begin(
-      Intent::kAllocate, inode.number(),
-      {.changes = kRunsPerStep + 2, .value_bytes = 2048, .data_blocks = blocks_of(holes)}));
+  Transaction transaction =
+      TRY(fs.volume->begin(Intent::kAllocate, inode.number(),
+                           {.changes = kRunsPerStep + 2, .value_bytes = 2048, .data_blocks = blocks_of(holes)}));
   inode.maybe_unwritten = true;
   std::uint64_t added = 0;
   std::uint32_t runs = 0;
@@ -88,7 +88,8 @@ Status set_size(FileSystemCore& fs, Inode& inode, std::uint64_t end_bytes) {
 
 }  // namespace
 
-Status allocate_file(FileSystemCore& fs, Inode& inode, AllocateMode mode, std::uint64_t offset, std::uint64_t length_bytes) {
+Status allocate_file(FileSystemCore& fs, Inode& inode, AllocateMode mode, std::uint64_t offset,
+                     std::uint64_t length_bytes) {
   std::unique_lock guard(inode.content);
   const DiskInode record = inode.record();
   TRY(require_regular(record));

@@ -36,7 +36,8 @@ Status fetch(BlockDevice& device, const std::vector<MappedPiece>& pieces, FileBl
       requests.back().length_bytes += length;
     } else {
       vectors.push_back({.iov_base = memory, .iov_len = length});
-      requests.push_back({.op = BlockOp::kRead, .offset_bytes = offset, .length_bytes = length, .vectors = {&vectors.back(), 1}});
+      requests.push_back(
+          {.op = BlockOp::kRead, .offset_bytes = offset, .length_bytes = length, .vectors = {&vectors.back(), 1}});
     }
     joinable = piece.end();
   }
@@ -51,11 +52,13 @@ struct Mismatch {
   FileBlock file_block;
   BlockNo block;
 };
-std::optional<Mismatch> verify(const std::vector<MappedPiece>& pieces, FileBlock first, std::span<const std::byte> data) {
+std::optional<Mismatch> verify(const std::vector<MappedPiece>& pieces, FileBlock first,
+                               std::span<const std::byte> data) {
   for (const MappedPiece& piece : pieces) {
     for (std::size_t i = 0; i < piece.checksums.size(); ++i) {
       const FileBlock at = piece.first + i;
-      if (crc32c(data.subspan(bytes_of(at - first), kBlockBytes)) != piece.checksums[i]) return Mismatch{at, piece.blocks.start + i};
+      if (crc32c(data.subspan(bytes_of(at - first), kBlockBytes)) != piece.checksums[i])
+        return Mismatch{at, piece.blocks.start + i};
     }
   }
   return std::nullopt;
@@ -77,8 +80,9 @@ Status read_blocks(Volume& volume, Inode& inode, FileBlock first, std::span<std:
     if (!mismatch) return {};
     auto now = TRY(find_pieces(volume, inode, first, count));
     if (now == pieces) {
-      Error error(Errc::kChecksum, "inode " + std::to_string(inode.number().value()) + ": block " + std::to_string(mismatch->file_block.value()) +
-                                       " of the file, block " + std::to_string(mismatch->block.value()) +
+      Error error(Errc::kChecksum, "inode " + std::to_string(inode.number().value()) + ": block " +
+                                       std::to_string(mismatch->file_block.value()) + " of the file, block " +
+                                       std::to_string(mismatch->block.value()) +
                                        " of the volume, does not match its checksum");
       volume.report_damage(error, false);
       return fail(std::move(error));
@@ -94,7 +98,10 @@ Status write_runs(BlockDevice& device, std::span<const BlockRange> runs, std::sp
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const std::size_t length = bytes_of(runs[i].count);
     vectors[i] = {.iov_base = const_cast<std::byte*>(data.data()) + at, .iov_len = length};
-    requests[i] = {.op = BlockOp::kWrite, .offset_bytes = bytes_of(runs[i].start.value()), .length_bytes = length, .vectors = {&vectors[i], 1}};
+    requests[i] = {.op = BlockOp::kWrite,
+                   .offset_bytes = bytes_of(runs[i].start.value()),
+                   .length_bytes = length,
+                   .vectors = {&vectors[i], 1}};
     at += length;
   }
   WEFT_CHECK(at == data.size());

@@ -17,13 +17,16 @@ bool cut(Key key, std::span<const std::byte> value, FileBlock first, FileBlock e
   std::memcpy(&disk, value.data(), sizeof disk);
   const FileBlock start(key.offset());
   const bool plain = (disk.flags & (kExtentUnwritten | kExtentNoChecksum)) != 0;
-  if (disk.length == 0 || (disk.flags & ~kExtentFlagsKnown) != 0 || disk.length > (plain ? kMaxPlainBlocks : kMaxChecksummedBlocks)) return false;
+  if (disk.length == 0 || (disk.flags & ~kExtentFlagsKnown) != 0 ||
+      disk.length > (plain ? kMaxPlainBlocks : kMaxChecksummedBlocks))
+    return false;
   if (value.size() != sizeof disk + (plain ? 0 : disk.length * sizeof(le32))) return false;
   const FileBlock from = std::max(start, first);
   const FileBlock to = std::min(start + disk.length, end);
   if (from >= to) return true;
   const std::uint64_t skip = from - start;
-  MappedPiece piece{.first = from, .blocks = {BlockNo(disk.block + skip), to - from}, .flags = disk.flags, .checksums = {}};
+  MappedPiece piece{
+      .first = from, .blocks = {BlockNo(disk.block + skip), to - from}, .flags = disk.flags, .checksums = {}};
   if (!plain) {
     piece.checksums.resize(piece.blocks.count);
     for (std::uint64_t i = 0; i < piece.blocks.count; ++i) {
@@ -37,7 +40,8 @@ bool cut(Key key, std::span<const std::byte> value, FileBlock first, FileBlock e
 }
 
 std::unexpected<Error> damaged(Volume& volume, InodeNo inode) {
-  Error error(Errc::kCorrupt, "inode " + std::to_string(inode.value()) + " has an extent that cannot be one; run fsck.weft");
+  Error error(Errc::kCorrupt,
+              "inode " + std::to_string(inode.value()) + " has an extent that cannot be one; run fsck.weft");
   volume.report_damage(error, false);
   return fail(std::move(error));
 }
@@ -46,14 +50,14 @@ std::unexpected<Error> damaged(Volume& volume, InodeNo inode) {
 Result<std::vector<MappedPiece>> find_covering(Volume& volume, InodeNo inode, FileBlock first, FileBlock end) {
   std::vector<MappedPiece> out;
   bool sound = true;
-  TRY(volume.last(extent_key(inode, FileBlock{0}), extent_key(inode, first + 1), [&](Key key, std::span<const std::byte> value) {
-    sound = cut(key, value, first, end, out);
-  }));
+  TRY(volume.last(extent_key(inode, FileBlock{0}), extent_key(inode, first + 1),
+                  [&](Key key, std::span<const std::byte> value) { sound = cut(key, value, first, end, out); }));
   if (!sound) return damaged(volume, inode);
   return out;
 }
 
-Result<std::vector<MappedPiece>> find_rest(Volume& volume, InodeNo inode, FileBlock first, FileBlock end, std::vector<MappedPiece> out) {
+Result<std::vector<MappedPiece>> find_rest(Volume& volume, InodeNo inode, FileBlock first, FileBlock end,
+                                           std::vector<MappedPiece> out) {
   bool sound = true;
   TRY(volume.scan(extent_key(inode, first + 1), extent_key(inode, end), [&](Key key, std::span<const std::byte> value) {
     sound = cut(key, value, first, end, out);
@@ -68,16 +72,17 @@ Result<std::vector<MappedPiece>> find_rest(Volume& volume, InodeNo inode, FileBl
 Result<std::vector<MappedPiece>> find_pieces(Volume& volume, Inode& inode, FileBlock first, std::uint64_t count) {
   const FileBlock end = first + count;
   if (inode.record().data_blocks == 0) return std::vector<MappedPiece>{};
-  
+
   auto out = TRY(find_covering(volume, inode.number(), first, end));
   if (count == 1 || (!out.empty() && out.back().end() == end)) return out;
   std::lock_guard guard(inode.change);
   return find_pieces_locked(volume, inode.number(), first, count);
 }
 
-Result<std::vector<MappedPiece>> find_pieces_locked(Volume& volume, InodeNo inode, FileBlock first, std::uint64_t count) {
+Result<std::vector<MappedPiece>> find_pieces_locked(Volume& volume, InodeNo inode, FileBlock first,
+                                                    std::uint64_t count) {
   const FileBlock end = first + count;
-  
+
   auto out = TRY(find_covering(volume, inode, first, end));
   if (count == 1 || (!out.empty() && out.back().end() == end)) return out;
   return find_rest(volume, inode, first, end, std::move(out));

@@ -33,14 +33,18 @@ struct MappedPiece {
 
 // What of [first, first + count) is mapped, cut to that range, ascending; what lies between is holes.
 Result<std::vector<MappedPiece>> find_pieces(Volume& volume, Inode& inode, FileBlock first, std::uint64_t count);
-Result<std::vector<MappedPiece>> find_pieces_locked(Volume& volume, InodeNo inode, FileBlock first, std::uint64_t count);
+Result<std::vector<MappedPiece>> find_pieces_locked(Volume& volume, InodeNo inode, FileBlock first,
+                                                    std::uint64_t count);
 
 // How many of these blocks are mapped.
 [[nodiscard]] std::uint64_t mapped_blocks(const std::vector<MappedPiece>& pieces) noexcept;
 
-inline constexpr std::uint64_t kFileBlockEnd = kMaxFileBytes / kBlockBytes;  // one past the last block of the longest file
+inline constexpr std::uint64_t kFileBlockEnd =
+    kMaxFileBytes / kBlockBytes;  // one past the last block of the longest file
 
 // The keys of a file's extents from the one that starts at `first` on, up to and without the one at `end`.
-[[nodiscard]] inline Key extent_key(InodeNo inode, FileBlock first) noexcept { return {inode, KeyKind::kExtent, first.value()}; }
+[[nodiscard]] inline Key extent_key(InodeNo inode, FileBlock first) noexcept {
+  return {inode, KeyKind::kExtent, first.value()};
+}
 
 }  // namespace weft::fs

@@ -31,7 +31,8 @@ Status write_access_times(FileSystemCore& fs) {
   fs.inodes.for_each([&](Inode& inode) {
     if (!status || !inode.access_time_pending() || inode.record().links == 0) return;
     status = [&]() -> Status {
-      Transaction transaction = TRY(fs.volume->begin(Intent::kSetAttributes, inode.number(), {.changes = 1, .value_bytes = sizeof(DiskInode)}));
+      Transaction transaction = TRY(
+          fs.volume->begin(Intent::kSetAttributes, inode.number(), {.changes = 1, .value_bytes = sizeof(DiskInode)}));
       ChangeGuard change{&inode};
       const DiskInode record = inode.record();
       put_inode(transaction, inode, record);
@@ -54,7 +55,8 @@ Result<std::unique_ptr<FileSystem>> FileSystem::mount(BlockDevice& device, const
   auto volume = TRY(Volume::open(device, options.volume));
   std::unique_ptr<FileSystem> mounted(new FileSystem(std::make_unique<Parts>(std::move(volume), options)));
   const InodeRef root = TRY(mounted->parts_->inodes.get(kRootInode));
-  if (!is_directory(root->record())) return fail(Errc::kCorrupt, device.name() + ": the root is not a directory; run fsck.weft");
+  if (!is_directory(root->record()))
+    return fail(Errc::kCorrupt, device.name() + ": the root is not a directory; run fsck.weft");
   TRY(recover_orphans(*mounted->parts_));
   return mounted;
 }

@@ -57,7 +57,8 @@ struct Edge {
   std::optional<BlockNo> in_place;  // where it lies, for a file that is not copied on write
 };
 
-Status add_edge(FileSystemCore& fs, Inode& inode, FileBlock at, std::size_t from, std::size_t to, std::vector<Edge>& edges) {
+Status add_edge(FileSystemCore& fs, Inode& inode, FileBlock at, std::size_t from, std::size_t to,
+                std::vector<Edge>& edges) {
   const auto pieces = TRY(find_pieces(*fs.volume, inode, at, 1));
   if (pieces.empty() || pieces[0].unwritten()) return {};
   Edge edge{.file_block = at, .data = AlignedBuffer(kBlockBytes), .in_place = std::nullopt};
@@ -110,9 +111,8 @@ Status apply(FileSystemCore& fs, Inode& inode, Edit edit, FunctionRef<void(DiskI
 Result<Unmapped> unmap_step(Volume& volume, InodeNo number, Inode* live, FileRange range, UnmapLast last) {
   const Census census = TRY(take_census(volume, number, range));
   if (census.extents == 0 || (last == UnmapLast::kLeave && !census.many())) return Unmapped::kAll;
-  Transaction transaction = TRY(volume.begin(
-      Intent::kReclaim, number,
-      {.changes = 1 + kUnmapChanges, .value_bytes = 256, .frees_space = true}));
+  Transaction transaction = TRY(
+      volume.begin(Intent::kReclaim, number, {.changes = 1 + kUnmapChanges, .value_bytes = 256, .frees_space = true}));
   transaction.unmap(number, range.first, census.end - range.first);
   const Key inode_key(number, KeyKind::kInode, 0);
   DiskInode record;
@@ -172,7 +172,8 @@ Status finish_truncate(FileSystemCore& fs, Inode& inode) {
   const FileBlock keep(divide_up(inode.record().size_bytes, kBlockBytes));
   while (TRY(unmap_step(*fs.volume, inode.number(), &inode, {keep, kFileBlockEnd - keep.value()})) == Unmapped::kSome) {
   }
-  Transaction transaction = TRY(fs.volume->begin(Intent::kTruncate, inode.number(), {.changes = 1, .value_bytes = 0, .frees_space = true}));
+  Transaction transaction =
+      TRY(fs.volume->begin(Intent::kTruncate, inode.number(), {.changes = 1, .value_bytes = 0, .frees_space = true}));
   {
     // Unlinked meanwhile: the key now says so, and is reclaiming's.
     ChangeGuard guard{&inode};
@@ -185,7 +186,8 @@ Status finish_truncate(FileSystemCore& fs, Inode& inode) {
   return {};
 }
 
-Status punch_file(FileSystemCore& fs, Inode& inode, std::uint64_t from, std::uint64_t to, FunctionRef<void(DiskInode&)> edit) {
+Status punch_file(FileSystemCore& fs, Inode& inode, std::uint64_t from, std::uint64_t to,
+                  FunctionRef<void(DiskInode&)> edit) {
   TRY(finish_truncate(fs, inode));
   const FileBlock first(divide_up(from, kBlockBytes));
   const FileBlock last(to / kBlockBytes);
@@ -193,7 +195,8 @@ Status punch_file(FileSystemCore& fs, Inode& inode, std::uint64_t from, std::uin
   if (first > last) {  // within one block
     TRY(add_edge(fs, inode, last, from % kBlockBytes, to % kBlockBytes, steps.edges));
   } else {
-    if (from % kBlockBytes != 0) TRY(add_edge(fs, inode, FileBlock(from / kBlockBytes), from % kBlockBytes, kBlockBytes, steps.edges));
+    if (from % kBlockBytes != 0)
+      TRY(add_edge(fs, inode, FileBlock(from / kBlockBytes), from % kBlockBytes, kBlockBytes, steps.edges));
     if (to % kBlockBytes != 0) TRY(add_edge(fs, inode, last, 0, to % kBlockBytes, steps.edges));
     steps.unmap = {first, last - first};
     Census census = TRY(take_census(*fs.volume, inode.number(), steps.unmap));

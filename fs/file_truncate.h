@@ -31,7 +31,8 @@ enum class UnmapLast { kTake, kLeave };
 
 // One transaction: unmaps the first few extents of `range`. `live`: the inode in memory, null for one that nobody can reach.
 // kLeave: where no more are left than one transaction can take, leaves them for the caller to take along with something else.
-Result<Unmapped> unmap_step(Volume& volume, InodeNo number, Inode* live, FileRange range, UnmapLast last = UnmapLast::kTake);
+Result<Unmapped> unmap_step(Volume& volume, InodeNo number, Inode* live, FileRange range,
+                            UnmapLast last = UnmapLast::kTake);
 
 // Sets the size, smaller or larger; `edit` changes what else is to change in the same transaction.
 Status truncate_file(FileSystemCore& fs, Inode& inode, std::uint64_t size_bytes, FunctionRef<void(DiskInode&)> edit);
@@ -40,6 +41,7 @@ Status truncate_file(FileSystemCore& fs, Inode& inode, std::uint64_t size_bytes,
 Status finish_truncate(FileSystemCore& fs, Inode& inode);
 
 // Zeros [from, to) of the file and gives its whole blocks back; the size stays.
-Status punch_file(FileSystemCore& fs, Inode& inode, std::uint64_t from, std::uint64_t to, FunctionRef<void(DiskInode&)> edit);
+Status punch_file(FileSystemCore& fs, Inode& inode, std::uint64_t from, std::uint64_t to,
+                  FunctionRef<void(DiskInode&)> edit);
 
 }  // namespace weft::fs

@@ -54,12 +54,14 @@ Result<bool> needs_exclusive(FileSystemCore& fs, Inode& inode, FileBlock first, 
   const bool over = in_place(inode.record());
   if (!over && !inode.maybe_unwritten) return false;
   const auto fixed = TRY(fixed_places(fs, inode, first, count));
-  const bool reserved = std::any_of(fixed.begin(), fixed.end(), [](const MappedPiece& piece) { return piece.unwritten(); });
+  const bool reserved =
+      std::any_of(fixed.begin(), fixed.end(), [](const MappedPiece& piece) { return piece.unwritten(); });
   return reserved || (over && mapped_blocks(fixed) != count);
 }
 
 // Splits the step into runs: fixed places where there are, fresh blocks for the rest. May stop short after kRunsPerStep.
-Result<std::vector<Run>> place(Transaction& transaction, const std::vector<MappedPiece>& fixed, FileBlock first, std::uint64_t count, BlockNo goal) {
+Result<std::vector<Run>> place(Transaction& transaction, const std::vector<MappedPiece>& fixed, FileBlock first,
+                               std::uint64_t count, BlockNo goal) {
   std::vector<Run> runs;
   const FileBlock end = first + count;
   auto next_fixed = fixed.begin();
@@ -69,7 +71,7 @@ Result<std::vector<Run>> place(Transaction& transaction, const std::vector<Mappe
       ++next_fixed;
     } else {
       const FileBlock stop = next_fixed != fixed.end() ? next_fixed->first : end;
-      runs.push_back({.first = at, .blocks = TRY(transaction.allocate(goal, stop - at))});
+      runs.push_back({ .first = at, .blocks = TRY(transaction.allocate(goal, stop - at)) });
     }
     goal = runs.back().blocks.end();
     at = at + runs.back().blocks.count;
@@ -85,8 +87,10 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
   const std::uint64_t fresh = count - mapped_blocks(fixed);
   Transaction transaction = TRY(fs.volume->begin(
       Intent::kWrite, inode.number(),
-      {.changes = static_cast<std::uint32_t>(2 + std::min<std::uint64_t>(kRunsPerStep, count) + count / kMaxChecksummedBlocks),
-       .value_bytes = static_cast<std::uint32_t>(sizeof(DiskInode) + (kRunsPerStep + 4) * sizeof(DiskExtent) + count * 4),
+      {.changes =
+           static_cast<std::uint32_t>(2 + std::min<std::uint64_t>(kRunsPerStep, count) + count / kMaxChecksummedBlocks),
+       .value_bytes =
+           static_cast<std::uint32_t>(sizeof(DiskInode) + (kRunsPerStep + 4) * sizeof(DiskExtent) + count * 4),
        .data_blocks = fresh}));
   const BlockNo goal = TRY(placement_goal(fs, inode, step.first));
   const auto runs = TRY(place(transaction, fixed, step.first, count, goal));
@@ -110,11 +114,13 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
   const std::uint64_t old_size = record.size_bytes;
   std::uint64_t mapped = 0;
   if (step.first.value() * kBlockBytes < old_size || inode.maybe_unwritten) {
-    if (record.data_blocks > 0) mapped = mapped_blocks(TRY(find_pieces_locked(*fs.volume, inode.number(), step.first, stored)));
+    if (record.data_blocks > 0)
+      mapped = mapped_blocks(TRY(find_pieces_locked(*fs.volume, inode.number(), step.first, stored)));
   }
   for (const Run& run : runs) {
     if (!run.remap) continue;
-    const auto sums = over ? std::span<const std::uint32_t>{} : std::span(checksums).subspan(run.first - step.first, run.blocks.count);
+    const auto sums = over ? std::span<const std::uint32_t>{}
+                           : std::span(checksums).subspan(run.first - step.first, run.blocks.count);
     transaction.map(inode.number(), run.first, run.blocks, over ? std::uint32_t{kExtentNoChecksum} : 0, sums, !over);
   }
   record.data_blocks = record.data_blocks + stored - mapped;
@@ -129,7 +135,8 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
 }
 
 // The step's bytes as whole blocks: those around them read where the file has any.
-Status assemble(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from, AlignedBuffer& blocks) {
+Status assemble(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
+                AlignedBuffer& blocks) {
   const std::uint64_t size = inode.record().size_bytes;
   const std::uint64_t start = round_down(offset, kBlockBytes);
   const std::uint64_t end = offset + from.size();
@@ -145,15 +152,16 @@ Status assemble(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::spa
 }
 
 // All of it in steps; what was written counts in `done`, also on failure.
-Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from, bool kill_set_id, std::size_t& done,
-                    Lsn& lsn) {
+Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
+                    bool kill_set_id, std::size_t& done, Lsn& lsn) {
   std::size_t step_bytes = kWriteStepBytes;
   while (done < from.size()) {
     const std::uint64_t at = offset + done;
     const std::uint64_t start = round_down(at, kBlockBytes);
     const std::size_t bytes = std::min<std::size_t>(from.size() - done, start + step_bytes - at);
     const auto part = from.subspan(done, bytes);
-    Step step{.first = FileBlock(start / kBlockBytes), .data = part, .end_bytes = at + bytes, .kill_set_id = kill_set_id};
+    Step step{
+        .first = FileBlock(start / kBlockBytes), .data = part, .end_bytes = at + bytes, .kill_set_id = kill_set_id};
     AlignedBuffer bounce;
     if (at != start || bytes % kBlockBytes != 0 || !direct_io_fits(fs.volume->device(), part.data())) {
       bounce = AlignedBuffer(at + bytes - start);
@@ -162,7 +170,8 @@ Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std:
     }
     const auto result = write_step(fs, inode, step, lsn);
     if (!result && result.error() == Errc::kNoSpace && step.data.size() > kBlockBytes) {
-      step_bytes = std::max<std::size_t>(round_down(step.data.size() / 4, kBlockBytes), kBlockBytes);  // what is left may do for less
+      step_bytes = std::max<std::size_t>(round_down(step.data.size() / 4, kBlockBytes),
+                                         kBlockBytes);  // what is left may do for less
       continue;
     }
     const std::uint64_t stored = TRY(result);
@@ -173,15 +182,16 @@ Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std:
 
 }  // namespace
 
-Result<std::size_t> write_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from, bool kill_set_id,
-                               bool append) {
+Result<std::size_t> write_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
+                               bool kill_set_id, bool append) {
   const auto check = [&]() -> Status {
     const DiskInode record = inode.record();
     TRY(require_regular(record));
     TRY(refuse_flags(record, kInodeImmutable));
     if (append) offset = record.size_bytes;
     // The page cache writes whole pages back: the one that the end lies in counts as appended.
-    if ((record.flags & kInodeAppendOnly) != 0 && offset < round_down(record.size_bytes, kBlockBytes)) return fail(Errc::kNotPermitted);
+    if ((record.flags & kInodeAppendOnly) != 0 && offset < round_down(record.size_bytes, kBlockBytes))
+      return fail(Errc::kNotPermitted);
     if (offset > kMaxFileBytes || from.size() > kMaxFileBytes - offset) return fail(Errc::kFileTooBig);
     return {};
   };

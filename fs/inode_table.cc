@@ -13,7 +13,9 @@ InodeRef::~InodeRef() {
 }
 
 InodeTable::InodeTable(Volume& volume, std::uint64_t idle_limit, std::move_only_function<void(InodeNo)> on_dead)
-    : volume_(volume), idle_limit_per_shard_(std::max<std::uint64_t>(idle_limit / kShards, 4)), on_dead_(std::move(on_dead)) {}
+    : volume_(volume),
+      idle_limit_per_shard_(std::max<std::uint64_t>(idle_limit / kShards, 4)),
+      on_dead_(std::move(on_dead)) {}
 
 InodeTable::~InodeTable() = default;
 
@@ -65,7 +67,8 @@ Result<void> InodeTable::load(Inode& inode) {
     return fail(Errc::kStale);
   }
   if (!sound) {
-    Error error(Errc::kCorrupt, "inode " + std::to_string(inode.number().value()) + ": its record has the wrong size; run fsck.weft");
+    Error error(Errc::kCorrupt,
+                "inode " + std::to_string(inode.number().value()) + ": its record has the wrong size; run fsck.weft");
     volume_.report_damage(error, false);
     return fail(std::move(error));
   }

@@ -37,7 +37,8 @@ void edit(DiskInode& record, const AttributeChange& change, Timespec now) {
 Status check(const DiskInode& record, const AttributeChange& change) {
   TRY(refuse_flags(record, kInodeImmutable));
   // What only grows may be touched, no more.
-  if (has(change, ~std::uint32_t{Field::kAccessedNow | Field::kModifiedNow | Field::kChanged})) TRY(refuse_flags(record, kInodeAppendOnly));
+  if (has(change, ~std::uint32_t{Field::kAccessedNow | Field::kModifiedNow | Field::kChanged}))
+    TRY(refuse_flags(record, kInodeAppendOnly));
   for (const Timespec& time : {change.accessed, change.modified, change.changed}) {
     if (time.nanoseconds >= 1'000'000'000) return fail(Errc::kInvalid);
   }
@@ -51,7 +52,10 @@ struct AclUpdate {
 };
 Result<std::optional<AclUpdate>> acl_update(FileSystemCore& fs, const Inode& inode, const AttributeChange& change) {
   if (!has(change, Field::kMode) || inode.record().xattr_count == 0) return std::nullopt;
-  AclUpdate update{.slot = TRY(find_xattr(*fs.volume, fs.hash, inode.number(), kAccessAclName)), .bytes = {}};
+  AclUpdate update {
+    .slot = TRY(find_xattr(*fs.volume, fs.hash, inode.number(), kAccessAclName))
+    , .bytes = {}
+  };
   if (!update.slot.entry) return std::nullopt;
   const auto bytes = TRY(read_xattr(*fs.volume, inode.number(), *update.slot.entry));
   auto acl = TRY(Acl::parse(bytes));
@@ -86,7 +90,8 @@ Result<Attributes> FileSystem::set_attributes(const Caller&, InodeNo number, con
   FileSystemCore& fs = *parts_;
   const InodeRef inode = TRY(fs.inodes.get(number));
   TRY(check(inode->record(), change));
-  if (has(change, Field::kSize | Field::kUid | Field::kGid) && !is_directory(inode->record())) TRY(drop_capability(fs, *inode));
+  if (has(change, Field::kSize | Field::kUid | Field::kGid) && !is_directory(inode->record()))
+    TRY(drop_capability(fs, *inode));
   if (has(change, Field::kSize)) {
     std::unique_lock guard(inode->content);
     TRY(require_regular(inode->record()));
@@ -106,14 +111,16 @@ Status FileSystem::set_flags(const Caller& caller, InodeNo number, std::uint32_t
   if ((flags & ~std::uint32_t{kInodeFlagsKnown}) != 0) return fail(Errc::kUnsupported);
   const InodeRef inode = TRY(fs.inodes.get(number));
   std::unique_lock guard(inode->content);
-  Transaction transaction = TRY(fs.volume->begin(Intent::kSetAttributes, number, {.changes = 1, .value_bytes = sizeof(DiskInode)}));
+  Transaction transaction =
+      TRY(fs.volume->begin(Intent::kSetAttributes, number, {.changes = 1, .value_bytes = sizeof(DiskInode)}));
   ChangeGuard change{inode.get()};
   DiskInode record = inode->record();
   const std::uint32_t differing = record.flags ^ flags;
   if ((differing & (kInodeImmutable | kInodeAppendOnly)) != 0 && caller.uid != 0) return fail(Errc::kNotPermitted);
   // Whether data is copied on write can only be chosen while there is none.
   if ((differing & kInodeNoCow) != 0) {
-    if (!is_directory(record) && (!is_regular(record) || record.size_bytes != 0 || record.data_blocks != 0)) return fail(Errc::kInvalid);
+    if (!is_directory(record) && (!is_regular(record) || record.size_bytes != 0 || record.data_blocks != 0))
+      return fail(Errc::kInvalid);
   }
   record.flags = flags;
   mark_changed(record, fs.now());
@@ -125,7 +132,8 @@ Status FileSystem::set_flags(const Caller& caller, InodeNo number, std::uint32_t
 Status FileSystem::set_project(InodeNo number, std::uint32_t project) {
   FileSystemCore& fs = *parts_;
   const InodeRef inode = TRY(fs.inodes.get(number));
-  Transaction transaction = TRY(fs.volume->begin(Intent::kSetAttributes, number, {.changes = 1, .value_bytes = sizeof(DiskInode)}));
+  Transaction transaction =
+      TRY(fs.volume->begin(Intent::kSetAttributes, number, {.changes = 1, .value_bytes = sizeof(DiskInode)}));
   ChangeGuard change{inode.get()};
   DiskInode record = inode->record();
   record.project = project;

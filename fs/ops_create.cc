@@ -36,8 +36,8 @@ struct InheritedXattr {
 };
 
 // What the new inode takes from its directory's default ACL; changes `mode` accordingly, or by the umask.
-Result<std::vector<InheritedXattr>> inherit_acl(FileSystemCore& fs, const Inode& parent, const DiskInode& directory, const Caller& caller,
-                                                std::uint32_t& mode) {
+Result<std::vector<InheritedXattr>> inherit_acl(FileSystemCore& fs, const Inode& parent, const DiskInode& directory,
+                                                const Caller& caller, std::uint32_t& mode) {
   std::vector<InheritedXattr> out;
   if (S_ISLNK(mode)) return out;
   std::optional<Acl> acl;
@@ -69,8 +69,8 @@ bool caller_in_group(const Caller& caller, std::uint32_t gid) {
   return caller.gid == gid || (caller.in_group != nullptr && caller.in_group(caller, gid));
 }
 
-DiskInode first_record(FileSystemCore& fs, const Caller& caller, InodeNo parent, const DiskInode& directory, const Creation& what,
-                       std::uint32_t mode, std::size_t xattrs) {
+DiskInode first_record(FileSystemCore& fs, const Caller& caller, InodeNo parent, const DiskInode& directory,
+                       const Creation& what, std::uint32_t mode, std::size_t xattrs) {
   const bool is_dir = S_ISDIR(mode);
   const bool set_gid_parent = (directory.mode & S_ISGID) != 0;
   DiskInode record{};
@@ -79,7 +79,8 @@ DiskInode first_record(FileSystemCore& fs, const Caller& caller, InodeNo parent,
   if (set_gid_parent) {
     if (is_dir) {
       mode |= S_ISGID;
-    } else if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && caller.uid != 0 && !caller_in_group(caller, directory.gid)) {
+    } else if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && caller.uid != 0 &&
+               !caller_in_group(caller, directory.gid)) {
       mode &= ~static_cast<std::uint32_t>(S_ISGID);  // nobody may make a program that runs as a group he is not in
     }
   }
@@ -132,9 +133,11 @@ Result<Attributes> create(FileSystemCore& fs, const Caller& caller, InodeNo pare
     put_inode(transaction, *newborn, record);
     for (std::size_t at = 0; at < what.target.size(); at += kSymlinkChunkBytes) {
       const auto chunk = what.target.substr(at, kSymlinkChunkBytes);
-      transaction.put(Key(newborn->number(), KeyKind::kSymlink, at / kSymlinkChunkBytes), std::as_bytes(std::span(chunk)));
+      transaction.put(Key(newborn->number(), KeyKind::kSymlink, at / kSymlinkChunkBytes),
+                      std::as_bytes(std::span(chunk)));
     }
-    for (const InheritedXattr& xattr : inherited) put_xattr(transaction, newborn->number(), xattr.slot, xattr.name, xattr.value);
+    for (const InheritedXattr& xattr : inherited)
+      put_xattr(transaction, newborn->number(), xattr.slot, xattr.name, xattr.value);
     if (named) {
       place_name(transaction, parent_number, slot.free_offset, what.name, newborn->number(), dirent_type(mode));
       ChangeGuard change{parent.get()};
@@ -159,27 +162,38 @@ Result<Attributes> create(FileSystemCore& fs, const Caller& caller, InodeNo pare
 
 }  // namespace
 
-Result<Attributes> FileSystem::make_node(const Caller& caller, InodeNo parent, std::string_view name, const NewNode& node) {
+Result<Attributes> FileSystem::make_node(const Caller& caller, InodeNo parent, std::string_view name,
+                                         const NewNode& node) {
   if (name.empty()) return fail(Errc::kNotFound);
   std::uint32_t mode = node.mode;
   if ((mode & S_IFMT) == 0) mode |= S_IFREG;
   if (S_ISDIR(mode) || S_ISLNK(mode)) return fail(Errc::kInvalid);
-  return create(*parts_, caller, parent, {.intent = S_ISREG(mode) ? Intent::kCreate : Intent::kMakeNode, .mode = mode, .device = node.device, .name = name, .target = {}});
+  return create(*parts_, caller, parent,
+                {.intent = S_ISREG(mode) ? Intent::kCreate : Intent::kMakeNode,
+                 .mode = mode,
+                 .device = node.device,
+                 .name = name,
+                 .target = {}});
 }
 
-Result<Attributes> FileSystem::make_directory(const Caller& caller, InodeNo parent, std::string_view name, std::uint32_t mode) {
+Result<Attributes> FileSystem::make_directory(const Caller& caller, InodeNo parent, std::string_view name,
+                                              std::uint32_t mode) {
   if (name.empty()) return fail(Errc::kNotFound);
-  return create(*parts_, caller, parent, {.intent = Intent::kMakeDirectory, .mode = S_IFDIR | (mode & 07777), .name = name, .target = {}});
+  return create(*parts_, caller, parent,
+                {.intent = Intent::kMakeDirectory, .mode = S_IFDIR | (mode & 07777), .name = name, .target = {}});
 }
 
-Result<Attributes> FileSystem::make_symlink(const Caller& caller, InodeNo parent, std::string_view name, std::string_view target) {
+Result<Attributes> FileSystem::make_symlink(const Caller& caller, InodeNo parent, std::string_view name,
+                                            std::string_view target) {
   if (name.empty() || target.empty()) return fail(Errc::kNotFound);
   if (target.size() > kMaxSymlinkBytes) return fail(Errc::kNameTooLong);
-  return create(*parts_, caller, parent, {.intent = Intent::kSymlink, .mode = S_IFLNK | 0777, .name = name, .target = target});
+  return create(*parts_, caller, parent,
+                {.intent = Intent::kSymlink, .mode = S_IFLNK | 0777, .name = name, .target = target});
 }
 
 Result<Attributes> FileSystem::make_temporary(const Caller& caller, InodeNo parent, std::uint32_t mode) {
-  return create(*parts_, caller, parent, {.intent = Intent::kTemporaryFile, .mode = S_IFREG | (mode & 07777), .name = {}, .target = {}});
+  return create(*parts_, caller, parent,
+                {.intent = Intent::kTemporaryFile, .mode = S_IFREG | (mode & 07777), .name = {}, .target = {}});
 }
 
 }  // namespace weft::fs

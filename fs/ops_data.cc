@@ -17,7 +17,8 @@ Result<std::size_t> FileSystem::read(InodeNo number, std::uint64_t offset, std::
   return read_file(*parts_, *inode, offset, into);
 }
 
-Result<std::size_t> FileSystem::write(InodeNo number, std::uint64_t offset, std::span<const std::byte> from, bool kill_set_id, bool append) {
+Result<std::size_t> FileSystem::write(InodeNo number, std::uint64_t offset, std::span<const std::byte> from,
+                                      bool kill_set_id, bool append) {
   const InodeRef inode = TRY(parts_->inodes.get(number));
   TRY(drop_capability(*parts_, *inode));
   return write_file(*parts_, *inode, offset, from, kill_set_id, append);
@@ -33,20 +34,22 @@ Result<std::uint64_t> FileSystem::seek(InodeNo number, std::uint64_t offset, boo
   return seek_file(*parts_, *inode, offset, for_data);
 }
 
-Result<std::uint64_t> FileSystem::copy_range(InodeNo from, std::uint64_t from_offset, InodeNo to, std::uint64_t to_offset,
-                                             std::uint64_t length_bytes) {
+Result<std::uint64_t> FileSystem::copy_range(InodeNo from, std::uint64_t from_offset, InodeNo to,
+                                             std::uint64_t to_offset, std::uint64_t length_bytes) {
   const InodeRef source = TRY(parts_->inodes.get(from));
   const InodeRef target = TRY(parts_->inodes.get(to));
   TRY(require_regular(source->record()));
   TRY(require_regular(target->record()));
-  if (from == to && from_offset < to_offset + length_bytes && to_offset < from_offset + length_bytes) return fail(Errc::kInvalid);
+  if (from == to && from_offset < to_offset + length_bytes && to_offset < from_offset + length_bytes)
+    return fail(Errc::kInvalid);
   TRY(drop_capability(*parts_, *target));
   AlignedBuffer buffer(std::min<std::uint64_t>(length_bytes, kWriteStepBytes));
   std::uint64_t done = 0;
   while (done < length_bytes) {
     const auto part = buffer.bytes().first(std::min<std::uint64_t>(length_bytes - done, kWriteStepBytes));
     const auto got = read_file(*parts_, *source, from_offset + done, part);
-    const auto put = got && *got > 0 ? write_file(*parts_, *target, to_offset + done, part.first(*got), true, false) : got;
+    const auto put =
+        got && *got > 0 ? write_file(*parts_, *target, to_offset + done, part.first(*got), true, false) : got;
     if (!put && done == 0) return fail(put.error());
     if (!put || *put == 0) break;
     done += *put;

@@ -3,7 +3,7 @@
 //   fs/fuse -> [ops_list] -> directory, inode_table
 //
 // Cookie 0 stands before ".", 1 before "..", k + 2 before the first name whose key offset is k or more: below 2^57.
-// Locks       the directory's content, shared, for one batch at a time; none while the visitor runs. Tests: tests/fs/list_test.cc
+// Locks       the directory's content, shared, for one batch at a time; none while the visitor runs. Tests: tests/fs/names_test.cc
 #include <dirent.h>
 
 #include <shared_mutex>
@@ -20,7 +20,8 @@ constexpr std::uint64_t kFirstName = 2;
 
 }  // namespace
 
-Status FileSystem::read_directory(InodeNo number, std::uint64_t cookie, bool plus, FunctionRef<bool(const DirectoryEntry&)> visit) {
+Status FileSystem::read_directory(InodeNo number, std::uint64_t cookie, bool plus,
+                                  FunctionRef<bool(const DirectoryEntry&)> visit) {
   FileSystemCore& fs = *parts_;
   const InodeRef directory = TRY(fs.inodes.get(number));
   const DiskInode record = directory->record();
@@ -49,7 +50,8 @@ Status FileSystem::read_directory(InodeNo number, std::uint64_t cookie, bool plu
     for (std::size_t i = 0; i < names.size(); ++i) {
       const NamedDirent& entry = names[i];
       cookie = entry.dirent.offset + 1 + kFirstName;
-      DirectoryEntry out{.name = entry.name, .inode = entry.dirent.inode, .type = entry.dirent.type, .next_cookie = cookie};
+      DirectoryEntry out{
+          .name = entry.name, .inode = entry.dirent.inode, .type = entry.dirent.type, .next_cookie = cookie};
       Attributes attributes;
       Inode* const inode = plus ? inodes[i].get() : nullptr;
       if (inode != nullptr) {

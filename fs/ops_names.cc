@@ -72,7 +72,8 @@ Result<Attributes> FileSystem::lookup(InodeNo parent_number, std::string_view na
     auto found = fs.inodes.get(slot.entry->inode);
     if (!found && found.error() == Errc::kStale) {
       Error error(Errc::kCorrupt, "directory " + std::to_string(parent_number.value()) + " names inode " +
-                                      std::to_string(slot.entry->inode.value()) + ", which does not exist; run fsck.weft");
+                                      std::to_string(slot.entry->inode.value()) +
+                                      ", which does not exist; run fsck.weft");
       fs.volume->report_damage(error, false);
       return fail(std::move(error));
     }
@@ -149,7 +150,8 @@ Status FileSystem::unlink(const Caller&, InodeNo parent_number, std::string_view
     victim = TRY(fs.inodes.get(slot.entry->inode));
     if (is_directory(victim->record())) return fail(Errc::kIsDirectory);
 
-    Transaction transaction = TRY(fs.volume->begin(Intent::kUnlink, victim->number(), {.changes = 4, .value_bytes = 512, .frees_space = true}));
+    Transaction transaction = TRY(
+        fs.volume->begin(Intent::kUnlink, victim->number(), {.changes = 4, .value_bytes = 512, .frees_space = true}));
     ChangeGuard change{parent.get(), victim.get()};
     DiskInode directory = parent->record();
     DiskInode record = victim->record();
@@ -188,8 +190,8 @@ Status FileSystem::remove_directory(const Caller&, InodeNo parent_number, std::s
       ContentGuard guard(*parent, *victim);
       const NameSlot slot = TRY(find_name(*fs.volume, fs.hash, parent_number, name));
       if (!slot.entry || slot.entry->inode != victim->number()) continue;
-      Transaction transaction =
-          TRY(fs.volume->begin(Intent::kRemoveDirectory, victim->number(), {.changes = 4, .value_bytes = 512, .frees_space = true}));
+      Transaction transaction = TRY(fs.volume->begin(Intent::kRemoveDirectory, victim->number(),
+                                                     {.changes = 4, .value_bytes = 512, .frees_space = true}));
       ChangeGuard change{parent.get(), victim.get()};
       DiskInode directory = parent->record();
       DiskInode record = victim->record();
@@ -211,7 +213,8 @@ Status FileSystem::remove_directory(const Caller&, InodeNo parent_number, std::s
     }
     return settle(fs, parent->record(), kInodeSync | kInodeDirSync, lsn);
   }
-  return fail(Errc::kCorrupt, "directory " + std::to_string(parent_number.value()) + " names an inode that does not exist; run fsck.weft");
+  return fail(Errc::kCorrupt, "directory " + std::to_string(parent_number.value()) +
+                                  " names an inode that does not exist; run fsck.weft");
 }
 
 Result<std::string> FileSystem::read_symlink(InodeNo number) {
@@ -220,12 +223,14 @@ Result<std::string> FileSystem::read_symlink(InodeNo number) {
   const DiskInode record = inode->record();
   if (!is_symlink(record)) return fail(Errc::kInvalid);
   std::string target;
-  TRY(fs.volume->scan(Key(number, KeyKind::kSymlink, 0), Key(number, KeyKind::kXattr, 0), [&](Key, std::span<const std::byte> chunk) {
-    target.append(reinterpret_cast<const char*>(chunk.data()), chunk.size());
-    return target.size() <= kMaxSymlinkBytes;
-  }));
+  TRY(fs.volume->scan(Key(number, KeyKind::kSymlink, 0), Key(number, KeyKind::kXattr, 0),
+                      [&](Key, std::span<const std::byte> chunk) {
+                        target.append(reinterpret_cast<const char*>(chunk.data()), chunk.size());
+                        return target.size() <= kMaxSymlinkBytes;
+                      }));
   if (target.size() != record.size_bytes) {
-    Error error(Errc::kCorrupt, "symlink " + std::to_string(number.value()) + " is not as long as its inode says; run fsck.weft");
+    Error error(Errc::kCorrupt,
+                "symlink " + std::to_string(number.value()) + " is not as long as its inode says; run fsck.weft");
     fs.volume->report_damage(error, false);
     return fail(std::move(error));
   }

@@ -26,8 +26,12 @@ struct Flags {
 };
 
 Result<Flags> parse_flags(std::uint32_t bits) {
-  constexpr auto has = [](std::uint32_t value, RenameFlag flag) { return (value & static_cast<std::uint32_t>(flag)) != 0; };
-  const Flags flags{.no_replace = has(bits, RenameFlag::kNoReplace), .exchange = has(bits, RenameFlag::kExchange), .whiteout = has(bits, RenameFlag::kWhiteout)};
+  constexpr auto has = [](std::uint32_t value, RenameFlag flag) {
+    return (value & static_cast<std::uint32_t>(flag)) != 0;
+  };
+  const Flags flags{.no_replace = has(bits, RenameFlag::kNoReplace),
+                    .exchange = has(bits, RenameFlag::kExchange),
+                    .whiteout = has(bits, RenameFlag::kWhiteout)};
   if (bits > 7 || (flags.exchange && (flags.no_replace || flags.whiteout))) return fail(Errc::kInvalid);
   return flags;
 }
@@ -97,7 +101,8 @@ Status check(const Flags& flags, const Side& from, const Side& to) {
 
 // No directory may come to lie beneath itself.
 Status check_loops(FileSystemCore& fs, const Flags& flags, const Side& from, const Side& to) {
-  if (is_directory(from.inode->record()) && TRY(is_above(fs, from.inode->number(), to.directory->number()))) return fail(Errc::kInvalid);
+  if (is_directory(from.inode->record()) && TRY(is_above(fs, from.inode->number(), to.directory->number())))
+    return fail(Errc::kInvalid);
   if (to.inode && is_directory(to.inode->record()) && TRY(is_above(fs, to.inode->number(), from.directory->number()))) {
     return fail(flags.exchange ? Errc::kInvalid : Errc::kNotEmpty);
   }
@@ -130,7 +135,9 @@ Result<Lsn> commit(FileSystemCore& fs, const Caller& caller, const Flags& flags,
   std::optional<InodeTable::Newborn> whiteout;
   if (flags.whiteout) whiteout.emplace(fs.inodes.add_new());
   const DiskInode whiteout_inode = whiteout_record(fs, caller);
-  Transaction transaction = TRY(fs.volume->begin(Intent::kRename, from.inode->number(), {.changes = flags.whiteout ? 9u : 7u, .value_bytes = 2048, .frees_space = static_cast<bool>(to.inode)}));
+  Transaction transaction = TRY(fs.volume->begin(
+      Intent::kRename, from.inode->number(),
+      {.changes = flags.whiteout ? 9u : 7u, .value_bytes = 2048, .frees_space = static_cast<bool>(to.inode)}));
   ChangeGuard change{from.directory.get(), to.directory.get(), from.inode.get(), to.inode.get()};
 
   DiskInode old_parent = from.directory->record();
@@ -161,7 +168,8 @@ Result<Lsn> commit(FileSystemCore& fs, const Caller& caller, const Flags& flags,
         target.parent = old_number.value();
       }
     }
-    place_name(transaction, old_number, from.slot.entry->offset, from.name, to.inode->number(), dirent_type(target.mode));
+    place_name(transaction, old_number, from.slot.entry->offset, from.name, to.inode->number(),
+               dirent_type(target.mode));
     mark_changed(target, now);
   } else {
     if (to.inode) {
@@ -174,7 +182,8 @@ Result<Lsn> commit(FileSystemCore& fs, const Caller& caller, const Flags& flags,
     if (across && moved_is_dir) TRY(reparent(moved, to, old_parent, new_parent));
     new_parent.entry_count = new_parent.entry_count + 1;
     if (whiteout) {
-      place_name(transaction, old_number, from.slot.entry->offset, from.name, (*whiteout)->number(), dirent_type(S_IFCHR));
+      place_name(transaction, old_number, from.slot.entry->offset, from.name, (*whiteout)->number(),
+                 dirent_type(S_IFCHR));
       put_inode(transaction, **whiteout, whiteout_inode);
     } else {
       drop_name(transaction, old_number, from.slot.entry->offset);
@@ -210,20 +219,22 @@ Status find_side(FileSystemCore& fs, Side& side, bool& again) {
 }
 
 bool same_entry(const NameSlot& a, const NameSlot& b) {
-  return a.entry.has_value() == b.entry.has_value() && (!a.entry || (a.entry->inode == b.entry->inode && a.entry->offset == b.entry->offset));
+  return a.entry.has_value() == b.entry.has_value() &&
+         (!a.entry || (a.entry->inode == b.entry->inode && a.entry->offset == b.entry->offset));
 }
 
 }  // namespace
 
-Status FileSystem::rename(const Caller& caller, InodeNo from_parent, std::string_view from_name, InodeNo to_parent, std::string_view to_name,
-                          std::uint32_t rename_flags) {
+Status FileSystem::rename(const Caller& caller, InodeNo from_parent, std::string_view from_name, InodeNo to_parent,
+                          std::string_view to_name, std::uint32_t rename_flags) {
   FileSystemCore& fs = *parts_;
   const Flags flags = TRY(parse_flags(rename_flags));
   TRY(check_name(from_name));
   TRY(check_name(to_name));
   const InodeRef from_directory = TRY(fs.inodes.get(from_parent));
   const InodeRef to_directory = TRY(fs.inodes.get(to_parent));
-  if (!is_directory(from_directory->record()) || !is_directory(to_directory->record())) return fail(Errc::kNotDirectory);
+  if (!is_directory(from_directory->record()) || !is_directory(to_directory->record()))
+    return fail(Errc::kNotDirectory);
   const bool across = from_parent != to_parent;
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
     Side from{.directory = from_directory, .name = from_name, .slot = {}, .inode = {}};
@@ -249,7 +260,8 @@ Status FileSystem::rename(const Caller& caller, InodeNo from_parent, std::string
     TRY(settle(fs, from_directory->record(), kInodeSync | kInodeDirSync, lsn));
     return settle(fs, to_directory->record(), kInodeSync | kInodeDirSync, lsn);
   }
-  return fail(Errc::kCorrupt, "directory " + std::to_string(from_parent.value()) + " or " + std::to_string(to_parent.value()) +
+  return fail(Errc::kCorrupt, "directory " + std::to_string(from_parent.value()) + " or " +
+                                  std::to_string(to_parent.value()) +
                                   " names an inode that does not exist; run fsck.weft");
 }
 

@@ -39,7 +39,8 @@ struct XattrChange {
 Status apply(FileSystemCore& fs, Inode& inode, const XattrSlot& slot, const XattrChange& what) {
   TransactionNeeds needs{.changes = 1, .value_bytes = sizeof(DiskInode), .frees_space = !what.value};
   need_for_xattr(needs, slot.entry, what.name, what.value ? what.value->size() : 0);
-  Transaction transaction = TRY(fs.volume->begin(what.value ? Intent::kSetXattr : Intent::kRemoveXattr, inode.number(), needs));
+  Transaction transaction =
+      TRY(fs.volume->begin(what.value ? Intent::kSetXattr : Intent::kRemoveXattr, inode.number(), needs));
   ChangeGuard change{&inode};
   DiskInode record = inode.record();
   if (what.value) {
@@ -58,8 +59,8 @@ Status apply(FileSystemCore& fs, Inode& inode, const XattrSlot& slot, const Xatt
 }
 
 // What setting this ACL changes; `kept` holds the bytes to be kept, where any are.
-Result<XattrChange> acl_change(const DiskInode& record, std::string_view name, std::span<const std::byte> value, bool kill_set_gid,
-                               std::vector<std::byte>& kept) {
+Result<XattrChange> acl_change(const DiskInode& record, std::string_view name, std::span<const std::byte> value,
+                               bool kill_set_gid, std::vector<std::byte>& kept) {
   if (is_symlink(record)) return fail(Errc::kUnsupported);
   XattrChange change{.name = name, .value = std::nullopt};
   const auto acl = TRY(Acl::parse(value));
@@ -95,7 +96,8 @@ Result<std::vector<std::byte>> FileSystem::get_xattr(InodeNo number, std::string
   FileSystemCore& fs = *parts_;
   const InodeRef inode = TRY(fs.inodes.get(number));
   // The kernel asks for security.capability before every write: answered from memory.
-  if (inode->record().xattr_count == 0 || (name == kCapabilityName && !inode->maybe_capability)) return fail(Errc::kNoData);
+  if (inode->record().xattr_count == 0 || (name == kCapabilityName && !inode->maybe_capability))
+    return fail(Errc::kNoData);
   std::shared_lock guard(inode->content);
   const XattrSlot slot = TRY(find_xattr(*fs.volume, fs.hash, number, name));
   if (!slot.entry) {
@@ -105,8 +107,8 @@ Result<std::vector<std::byte>> FileSystem::get_xattr(InodeNo number, std::string
   return read_xattr(*fs.volume, number, *slot.entry);
 }
 
-Status FileSystem::set_xattr(const Caller&, InodeNo number, std::string_view name, std::span<const std::byte> value, XattrMode mode,
-                             bool kill_set_gid) {
+Status FileSystem::set_xattr(const Caller&, InodeNo number, std::string_view name, std::span<const std::byte> value,
+                             XattrMode mode, bool kill_set_gid) {
   FileSystemCore& fs = *parts_;
   TRY(check_xattr_name(name));
   if (value.size() > kMaxXattrBytes) return fail(Errc::kOutOfRange);

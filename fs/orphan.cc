@@ -59,7 +59,8 @@ void Reclaimer::reclaim(InodeNo dead) {
 
 Result<std::vector<InodeNo>> list_orphans(Volume& volume) {
   std::vector<InodeNo> out;
-  TRY(volume.scan(Key(kSystemObject, KeyKind::kOrphan, 0), Key::from_raw(0, static_cast<std::uint64_t>(KeyKind::kOrphan) << 56 | kMaxKeyOffset),
+  TRY(volume.scan(Key(kSystemObject, KeyKind::kOrphan, 0),
+                  Key::from_raw(0, static_cast<std::uint64_t>(KeyKind::kOrphan) << 56 | kMaxKeyOffset),
                   [&](Key key, std::span<const std::byte>) {
                     out.emplace_back(key.offset());
                     return true;
@@ -74,18 +75,21 @@ Status reclaim_inode(Volume& volume, InodeNo dead, const std::atomic<bool>& stop
   const Key inode_key(dead, KeyKind::kInode, 0);
   while (true) {
     if (stop) return {};
-    if (TRY(unmap_step(volume, dead, nullptr, {FileBlock{0}, kFileBlockEnd}, UnmapLast::kLeave)) == Unmapped::kSome) continue;
+    if (TRY(unmap_step(volume, dead, nullptr, {FileBlock{0}, kFileBlockEnd}, UnmapLast::kLeave)) == Unmapped::kSome)
+      continue;
     std::vector<Key> keys;
     bool extents = false;
-    TRY(volume.scan(Key::from_raw(dead.value(), inode_key.tag + 1), Key::from_raw(dead.value() + 1, 0), [&](Key key, std::span<const std::byte>) {
-      extents = key.kind() == KeyKind::kExtent;
-      if (!extents) keys.push_back(key);
-      return !extents && keys.size() <= kKeysPerStep;
-    }));
+    TRY(volume.scan(Key::from_raw(dead.value(), inode_key.tag + 1), Key::from_raw(dead.value() + 1, 0),
+                    [&](Key key, std::span<const std::byte>) {
+                      extents = key.kind() == KeyKind::kExtent;
+                      if (!extents) keys.push_back(key);
+                      return !extents && keys.size() <= kKeysPerStep;
+                    }));
     const bool last = keys.size() <= kKeysAtEnd;
     if (!last && keys.size() > kKeysPerStep) keys.pop_back();
     const bool there = TRY(volume.get(inode_key, [](std::span<const std::byte>) {}));
-    Transaction transaction = TRY(volume.begin(Intent::kReclaim, dead, {.changes = 8, .value_bytes = 64, .frees_space = true}));
+    Transaction transaction =
+        TRY(volume.begin(Intent::kReclaim, dead, {.changes = 8, .value_bytes = 64, .frees_space = true}));
     for (const Key key : keys) transaction.erase(key);
     if (last) {
       if (extents) transaction.unmap(dead, FileBlock{0}, kFileBlockEnd);

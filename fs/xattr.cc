@@ -12,13 +12,20 @@ namespace weft::fs {
 namespace {
 
 constexpr std::uint64_t kNamesPerHash = 256;
-constexpr std::size_t kMaxInlineItem = 1024;  // header, name and value; below kMaxValueBytes, so that a few items share a leaf
+constexpr std::size_t kMaxInlineItem =
+    1024;  // header, name and value; below kMaxValueBytes, so that a few items share a leaf
 
-bool fits_inline(std::size_t name_bytes, std::size_t value_bytes) { return sizeof(DiskXattr) + name_bytes + value_bytes <= kMaxInlineItem; }
+bool fits_inline(std::size_t name_bytes, std::size_t value_bytes) {
+  return sizeof(DiskXattr) + name_bytes + value_bytes <= kMaxInlineItem;
+}
 
-std::uint64_t chunks_of(const XattrEntry& entry) { return entry.inline_value ? 0 : divide_up(entry.value_bytes, kXattrChunkBytes); }
+std::uint64_t chunks_of(const XattrEntry& entry) {
+  return entry.inline_value ? 0 : divide_up(entry.value_bytes, kXattrChunkBytes);
+}
 
-Key chunk_key(InodeNo inode, std::uint64_t offset, std::uint64_t chunk) { return {inode, KeyKind::kXattrData, offset << 8 | chunk}; }
+Key chunk_key(InodeNo inode, std::uint64_t offset, std::uint64_t chunk) {
+  return {inode, KeyKind::kXattrData, offset << 8 | chunk};
+}
 
 struct Parsed {
   DiskXattr disk;
@@ -38,7 +45,8 @@ std::optional<Parsed> parse(std::span<const std::byte> value) {
 }
 
 std::unexpected<Error> damaged(Volume& volume, InodeNo inode) {
-  Error error(Errc::kCorrupt, "inode " + std::to_string(inode.value()) + " has an extended attribute that cannot be one; run fsck.weft");
+  Error error(Errc::kCorrupt, "inode " + std::to_string(inode.value()) +
+                                  " has an extended attribute that cannot be one; run fsck.weft");
   volume.report_damage(error, false);
   return fail(std::move(error));
 }
@@ -51,18 +59,21 @@ Result<XattrSlot> find_xattr(Volume& volume, const NameHash& hash, InodeNo inode
   XattrSlot slot;
   std::uint64_t free = 0;
   bool bad = false;
-  TRY(volume.scan(from, Key::from_raw(from.object, from.tag + kNamesPerHash), [&](Key key, std::span<const std::byte> value) {
-    const auto parsed = parse(value);
-    if (!parsed) {
-      bad = true;
-      return false;
-    }
-    if (key.offset() - base == free) ++free;
-    if (parsed->name != name) return true;
-    slot.entry = XattrEntry{.offset = key.offset(), .value_bytes = parsed->disk.value_length, .inline_value = std::nullopt};
-    if (parsed->disk.inline_length == parsed->disk.value_length) slot.entry->inline_value.emplace(parsed->inline_value.begin(), parsed->inline_value.end());
-    return false;
-  }));
+  TRY(volume.scan(
+      from, Key::from_raw(from.object, from.tag + kNamesPerHash), [&](Key key, std::span<const std::byte> value) {
+        const auto parsed = parse(value);
+        if (!parsed) {
+          bad = true;
+          return false;
+        }
+        if (key.offset() - base == free) ++free;
+        if (parsed->name != name) return true;
+        slot.entry =
+            XattrEntry{.offset = key.offset(), .value_bytes = parsed->disk.value_length, .inline_value = std::nullopt};
+        if (parsed->disk.inline_length == parsed->disk.value_length)
+          slot.entry->inline_value.emplace(parsed->inline_value.begin(), parsed->inline_value.end());
+        return false;
+      }));
   if (bad) return damaged(volume, inode);
   if (slot.entry) return slot;
   if (free == kNamesPerHash) return fail(Errc::kNoSpace, "256 extended attributes of one hash");
@@ -74,10 +85,11 @@ Result<std::vector<std::byte>> read_xattr(Volume& volume, InodeNo inode, const X
   if (entry.inline_value) return *entry.inline_value;
   std::vector<std::byte> out;
   out.reserve(entry.value_bytes);
-  TRY(volume.scan(chunk_key(inode, entry.offset, 0), chunk_key(inode, entry.offset, chunks_of(entry)), [&](Key, std::span<const std::byte> chunk) {
-    out.insert(out.end(), chunk.begin(), chunk.end());
-    return out.size() < entry.value_bytes;
-  }));
+  TRY(volume.scan(chunk_key(inode, entry.offset, 0), chunk_key(inode, entry.offset, chunks_of(entry)),
+                  [&](Key, std::span<const std::byte> chunk) {
+                    out.insert(out.end(), chunk.begin(), chunk.end());
+                    return out.size() < entry.value_bytes;
+                  }));
   if (out.size() != entry.value_bytes) return damaged(volume, inode);
   return out;
 }
@@ -85,23 +97,26 @@ Result<std::vector<std::byte>> read_xattr(Volume& volume, InodeNo inode, const X
 Result<std::vector<std::string>> list_xattr_names(Volume& volume, InodeNo inode) {
   std::vector<std::string> out;
   bool bad = false;
-  TRY(volume.scan(Key(inode, KeyKind::kXattr, 0), Key(inode, KeyKind::kXattrData, 0), [&](Key, std::span<const std::byte> value) {
-    const auto parsed = parse(value);
-    bad = !parsed;
-    if (parsed) out.emplace_back(parsed->name);
-    return !bad;
-  }));
+  TRY(volume.scan(Key(inode, KeyKind::kXattr, 0), Key(inode, KeyKind::kXattrData, 0),
+                  [&](Key, std::span<const std::byte> value) {
+                    const auto parsed = parse(value);
+                    bad = !parsed;
+                    if (parsed) out.emplace_back(parsed->name);
+                    return !bad;
+                  }));
   if (bad) return damaged(volume, inode);
   return out;
 }
 
-void need_for_xattr(TransactionNeeds& needs, const std::optional<XattrEntry>& old, std::string_view name, std::size_t value_bytes) {
+void need_for_xattr(TransactionNeeds& needs, const std::optional<XattrEntry>& old, std::string_view name,
+                    std::size_t value_bytes) {
   needs.changes += 1 + static_cast<std::uint32_t>(divide_up(value_bytes, kXattrChunkBytes));
   if (old) needs.changes += static_cast<std::uint32_t>(chunks_of(*old));
   needs.value_bytes += static_cast<std::uint32_t>(sizeof(DiskXattr) + name.size() + value_bytes);
 }
 
-void put_xattr(Transaction& transaction, InodeNo inode, const XattrSlot& slot, std::string_view name, std::span<const std::byte> value) {
+void put_xattr(Transaction& transaction, InodeNo inode, const XattrSlot& slot, std::string_view name,
+               std::span<const std::byte> value) {
   const std::uint64_t offset = slot.entry ? slot.entry->offset : slot.free_offset;
   const bool is_inline = fits_inline(name.size(), value.size());
   const std::uint64_t chunks = is_inline ? 0 : divide_up(value.size(), kXattrChunkBytes);
@@ -116,16 +131,19 @@ void put_xattr(Transaction& transaction, InodeNo inode, const XattrSlot& slot, s
   transaction.put(Key(inode, KeyKind::kXattr, offset), item);
   for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) {
     const std::size_t at = chunk * kXattrChunkBytes;
-    transaction.put(chunk_key(inode, offset, chunk), value.subspan(at, std::min<std::size_t>(kXattrChunkBytes, value.size() - at)));
+    transaction.put(chunk_key(inode, offset, chunk),
+                    value.subspan(at, std::min<std::size_t>(kXattrChunkBytes, value.size() - at)));
   }
   if (slot.entry) {
-    for (std::uint64_t chunk = chunks; chunk < chunks_of(*slot.entry); ++chunk) transaction.erase(chunk_key(inode, offset, chunk));
+    for (std::uint64_t chunk = chunks; chunk < chunks_of(*slot.entry); ++chunk)
+      transaction.erase(chunk_key(inode, offset, chunk));
   }
 }
 
 void drop_xattr(Transaction& transaction, InodeNo inode, const XattrEntry& entry) {
   transaction.erase(Key(inode, KeyKind::kXattr, entry.offset));
-  for (std::uint64_t chunk = 0; chunk < chunks_of(entry); ++chunk) transaction.erase(chunk_key(inode, entry.offset, chunk));
+  for (std::uint64_t chunk = 0; chunk < chunks_of(entry); ++chunk)
+    transaction.erase(chunk_key(inode, entry.offset, chunk));
 }
 
 }  // namespace weft::fs

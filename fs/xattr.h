@@ -26,14 +26,14 @@
 namespace weft::fs {
 
 struct XattrEntry {
-  std::uint64_t offset = 0;             // of its key
+  std::uint64_t offset = 0;  // of its key
   std::uint32_t value_bytes = 0;
   std::optional<std::vector<std::byte>> inline_value;
 };
 
 struct XattrSlot {
   std::optional<XattrEntry> entry;
-  std::uint64_t free_offset = 0;        // where there is no entry
+  std::uint64_t free_offset = 0;  // where there is no entry
 };
 
 Result<XattrSlot> find_xattr(Volume& volume, const NameHash& hash, InodeNo inode, std::string_view name);
@@ -41,8 +41,10 @@ Result<std::vector<std::byte>> read_xattr(Volume& volume, InodeNo inode, const X
 Result<std::vector<std::string>> list_xattr_names(Volume& volume, InodeNo inode);
 
 // Adds to `needs` what put_xattr() and drop_xattr() will use. `old`: what is replaced or dropped.
-void need_for_xattr(TransactionNeeds& needs, const std::optional<XattrEntry>& old, std::string_view name, std::size_t value_bytes);
-void put_xattr(Transaction& transaction, InodeNo inode, const XattrSlot& slot, std::string_view name, std::span<const std::byte> value);
+void need_for_xattr(TransactionNeeds& needs, const std::optional<XattrEntry>& old, std::string_view name,
+                    std::size_t value_bytes);
+void put_xattr(Transaction& transaction, InodeNo inode, const XattrSlot& slot, std::string_view name,
+               std::span<const std::byte> value);
 void drop_xattr(Transaction& transaction, InodeNo inode, const XattrEntry& entry);
 
 }  // namespace weft::fs

@@ -11,9 +11,14 @@ TEST(Attributes, EachFieldIsSetAndKept) {
   Mounted m;
   const InodeNo file = m.file(kTop, "f");
   const Timespec old{.seconds = -5, .nanoseconds = 999'999'999}, far{.seconds = 1ll << 34, .nanoseconds = 1};
-  ASSERT_OK(m->set_attributes(kRoot, file,
-                              {.fields = Change::kMode | Change::kUid | Change::kGid | Change::kAccessed | Change::kModified,
-                               .mode = 01640, .uid = 4'000'000'000, .gid = 7, .accessed = old, .modified = far}));
+  ASSERT_OK(
+      m->set_attributes(kRoot, file,
+                        {.fields = Change::kMode | Change::kUid | Change::kGid | Change::kAccessed | Change::kModified,
+                         .mode = 01640,
+                         .uid = 4'000'000'000,
+                         .gid = 7,
+                         .accessed = old,
+                         .modified = far}));
   m.remount();
   const Attributes got = m.attributes(file);
   EXPECT_EQ(got.mode, 0101640u);
@@ -21,7 +26,9 @@ TEST(Attributes, EachFieldIsSetAndKept) {
   EXPECT_EQ(got.gid, 7u);
   EXPECT_EQ(got.accessed, old);
   EXPECT_EQ(got.modified, far);
-  EXPECT_EQ(code(m->set_attributes(kRoot, file, {.fields = Change::kModified, .modified = {.seconds = 1, .nanoseconds = 1'000'000'000}})), Errc::kInvalid);
+  EXPECT_EQ(code(m->set_attributes(
+                kRoot, file, {.fields = Change::kModified, .modified = {.seconds = 1, .nanoseconds = 1'000'000'000}})),
+            Errc::kInvalid);
 }
 
 TEST(Attributes, OperationsMoveTheTimesThatPosixSays) {

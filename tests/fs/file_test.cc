@@ -24,7 +24,8 @@ TEST(File, WhatIsWrittenIsReadBackAtAnyOffsetAndLength) {
   Mounted m;
   const InodeNo file = m.file(kTop, "f");
   std::string expected;
-  for (const auto& [offset, length] : {std::pair{0, 10}, {5, 10}, {4090, 12}, {8192, 4096}, {100, 9000}, {20000, 1}, {12288, 8192}, {0, 4096}}) {
+  for (const auto& [offset, length] :
+       {std::pair{0, 10}, {5, 10}, {4090, 12}, {8192, 4096}, {100, 9000}, {20000, 1}, {12288, 8192}, {0, 4096}}) {
     const std::string bytes = pattern(length, offset + 7);
     m.write(file, offset, bytes);
     expected.resize(std::max<std::size_t>(expected.size(), offset + length));
@@ -60,7 +61,8 @@ TEST(File, HolesReadAsZerosAndTakeNoSpace) {
   EXPECT_EQ(m.attributes(file).sectors, 8u);
   EXPECT_EQ(m.read(file, 12345, 10000), std::string(10000, '\0'));
   EXPECT_EQ(code(m->write(file, kMaxFileBytes, to_bytes("x"), false)), Errc::kFileTooBig);
-  EXPECT_EQ(code(m->set_attributes(kRoot, file, {.fields = AttributeChange::kSize, .size_bytes = kMaxFileBytes + 1})), Errc::kFileTooBig);
+  EXPECT_EQ(code(m->set_attributes(kRoot, file, {.fields = AttributeChange::kSize, .size_bytes = kMaxFileBytes + 1})),
+            Errc::kFileTooBig);
   m.write(file, kMaxFileBytes - 1, "x");
   EXPECT_EQ(m.read(file, kMaxFileBytes - 1), "x");
 }
@@ -177,7 +179,8 @@ TEST(File, AppendOnlyAndImmutableFilesKeepTheirData) {
   ASSERT_OK(m->set_flags(kRoot, file, kInodeAppendOnly));
   EXPECT_EQ(code(m->write(file, 0, to_bytes("x"), false)), Errc::kNotPermitted);
   EXPECT_OK(m->write(file, 0, to_bytes("x"), false, true));
-  EXPECT_EQ(code(m->set_attributes(kRoot, file, {.fields = AttributeChange::kSize, .size_bytes = 0})), Errc::kNotPermitted);
+  EXPECT_EQ(code(m->set_attributes(kRoot, file, {.fields = AttributeChange::kSize, .size_bytes = 0})),
+            Errc::kNotPermitted);
   EXPECT_EQ(code(m->allocate(file, AllocateMode::kPunchHole, 0, 4096)), Errc::kNotPermitted);
   ASSERT_OK(m->set_flags(kRoot, file, kInodeImmutable));
   EXPECT_EQ(code(m->write(file, 0, to_bytes("x"), false, true)), Errc::kNotPermitted);

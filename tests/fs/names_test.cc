@@ -156,7 +156,8 @@ TEST(Names, ATemporaryFileCanGetItsFirstName) {
 TEST(Names, GroupAndSetGidAreInheritedFromASetGidDirectory) {
   Mounted m;
   const InodeNo shared = m.directory(kTop, "shared");
-  ASSERT_OK(m->set_attributes(kRoot, shared, {.fields = AttributeChange::kMode | AttributeChange::kGid, .mode = 02775, .gid = 50}));
+  ASSERT_OK(m->set_attributes(kRoot, shared,
+                              {.fields = AttributeChange::kMode | AttributeChange::kGid, .mode = 02775, .gid = 50}));
   const Caller user{.uid = 1000, .gid = 1000, .umask = 022};
   const auto file = m->make_node(user, shared, "f", {.mode = 0100666});
   EXPECT_EQ(file->gid, 50u);
@@ -233,7 +234,8 @@ TEST(List, PlusGivesAttributesAndAReferenceForEachEntryTaken) {
     held += m->attributes(inode).has_value();
   }
   EXPECT_EQ(held, 1);
-  EXPECT_EQ(code(m->read_directory(m.file(kTop, "f"), 0, false, [](const DirectoryEntry&) { return true; })), Errc::kNotDirectory);
+  EXPECT_EQ(code(m->read_directory(m.file(kTop, "f"), 0, false, [](const DirectoryEntry&) { return true; })),
+            Errc::kNotDirectory);
 }
 
 }  // namespace

@@ -38,10 +38,12 @@ std::vector<Operation> operations() {
   return {
       {"create", nothing, [](Mounted& m) { return dropped(m->make_node({}, kTop, "n", {.mode = 0100644}), m); }},
       {"mkdir", nothing, [](Mounted& m) { return dropped(m->make_directory({}, kTop, "d", 0755), m); }},
-      {"symlink", nothing, [](Mounted& m) { return dropped(m->make_symlink({}, kTop, "l", std::string(2500, 't')), m); }},
+      {"symlink", nothing,
+       [](Mounted& m) { return dropped(m->make_symlink({}, kTop, "l", std::string(2500, 't')), m); }},
       {"link", a_file, [=](Mounted& m) { return dropped(m->link(f(m), kTop, "b"), m); }},
       {"unlink", a_file, [](Mounted& m) { return m->unlink({}, kTop, "a"); }},
-      {"rmdir", [](Mounted& m) { m.directory(kTop, "d"); }, [](Mounted& m) { return m->remove_directory({}, kTop, "d"); }},
+      {"rmdir", [](Mounted& m) { m.directory(kTop, "d"); },
+       [](Mounted& m) { return m->remove_directory({}, kTop, "d"); }},
       {"rename over",
        [=](Mounted& m) {
          a_file(m);
@@ -60,9 +62,12 @@ std::vector<Operation> operations() {
          m.directory(kTop, "d");
        },
        [](Mounted& m) { return m->rename({}, kTop, "a", m.find(kTop, "d"), "b", 4); }},
-      {"write of whole blocks", a_file, [=](Mounted& m) { return status_of(m->write(f(m), 8192, to_bytes(std::string(65'536, 'w')), false)); }},
-      {"write of parts of blocks", a_file, [=](Mounted& m) { return status_of(m->write(f(m), 777, to_bytes(std::string(9'000, 'w')), false)); }},
-      {"small append", a_file, [=](Mounted& m) { return status_of(m->write(f(m), 0, to_bytes("appended"), false, true)); }},
+      {"write of whole blocks", a_file,
+       [=](Mounted& m) { return status_of(m->write(f(m), 8192, to_bytes(std::string(65'536, 'w')), false)); }},
+      {"write of parts of blocks", a_file,
+       [=](Mounted& m) { return status_of(m->write(f(m), 777, to_bytes(std::string(9'000, 'w')), false)); }},
+      {"small append", a_file,
+       [=](Mounted& m) { return status_of(m->write(f(m), 0, to_bytes("appended"), false, true)); }},
       {"big write", a_file, [=](Mounted& m) { return status_of(m->write(f(m), 0, to_bytes(kBig), false)); }},
       {"write into reserved blocks",
        [=](Mounted& m) {
@@ -70,13 +75,18 @@ std::vector<Operation> operations() {
          EXPECT_OK(m->allocate(f(m), AllocateMode::kReserve, 0, 200'000));
        },
        [=](Mounted& m) { return status_of(m->write(f(m), 40'000, to_bytes(std::string(50'000, 'w')), false)); }},
-      {"truncate", a_file, [=](Mounted& m) { return status_of(m->set_attributes({}, f(m), {.fields = AttributeChange::kSize, .size_bytes = 777})); }},
+      {"truncate", a_file,
+       [=](Mounted& m) {
+         return status_of(m->set_attributes({}, f(m), {.fields = AttributeChange::kSize, .size_bytes = 777}));
+       }},
       {"truncate of many extents",
        [=](Mounted& m) {
          const InodeNo file = m.file(kTop, "a");
          for (int i = 0; i < 100; ++i) m.write(file, std::uint64_t(i) * 8192, "x");
        },
-       [=](Mounted& m) { return status_of(m->set_attributes({}, f(m), {.fields = AttributeChange::kSize, .size_bytes = 8193})); }},
+       [=](Mounted& m) {
+         return status_of(m->set_attributes({}, f(m), {.fields = AttributeChange::kSize, .size_bytes = 8193}));
+       }},
       {"unlink of many extents",
        [=](Mounted& m) {
          const InodeNo file = m.file(kTop, "a");
@@ -85,10 +95,17 @@ std::vector<Operation> operations() {
        [](Mounted& m) { return m->unlink({}, kTop, "a"); }},
       {"punch", a_file, [=](Mounted& m) { return m->allocate(f(m), AllocateMode::kPunchHole, 5'000, 20'000); }},
       {"reserve", a_file, [=](Mounted& m) { return m->allocate(f(m), AllocateMode::kReserve, 5'000, 100'000); }},
-      {"zero range", a_file, [=](Mounted& m) { return m->allocate(f(m), AllocateMode::kZeroRangeKeepSize, 5'000, 100'000); }},
-      {"chmod", a_file, [=](Mounted& m) { return status_of(m->set_attributes({}, f(m), {.fields = AttributeChange::kMode, .mode = 0600})); }},
+      {"zero range", a_file,
+       [=](Mounted& m) { return m->allocate(f(m), AllocateMode::kZeroRangeKeepSize, 5'000, 100'000); }},
+      {"chmod", a_file,
+       [=](Mounted& m) {
+         return status_of(m->set_attributes({}, f(m), {.fields = AttributeChange::kMode, .mode = 0600}));
+       }},
       {"long xattr", a_file,
-       [=](Mounted& m) { return m->set_xattr({}, f(m), "user.x", to_bytes(std::string(6'000, 'x')), FileSystem::XattrMode::kEither, false); }},
+       [=](Mounted& m) {
+         return m->set_xattr({}, f(m), "user.x", to_bytes(std::string(6'000, 'x')), FileSystem::XattrMode::kEither,
+                             false);
+       }},
       {"checkpoint", a_file, [](Mounted& m) { return m->volume().checkpoint(); }},
   };
 }
@@ -132,7 +149,10 @@ TEST(Power, GoingOffAtAnyWriteLeavesTheTreeOfBeforeOrAfter) {
       if (acknowledged) {
         EXPECT_EQ(found, after);
       } else {
-        EXPECT_TRUE(found == before || found == after) << "before:\n" << before << "after:\n" << after << "found:\n" << found;
+        EXPECT_TRUE(found == before || found == after) << "before:\n"
+                                                       << before << "after:\n"
+                                                       << after << "found:\n"
+                                                       << found;
       }
       // And the volume goes on working.
       m.write(m.file(kTop, "next"), 0, "works");

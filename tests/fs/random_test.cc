@@ -18,12 +18,18 @@ class Walk {
 
   void step() {
     switch (pick(17)) {
-      case 0: case 1: case 2: return make();
+      case 0:
+      case 1:
+      case 2: return make();
       case 3: return link();
-      case 4: case 5: return unlink();
+      case 4:
+      case 5: return unlink();
       case 6: return remove_directory();
-      case 7: case 8: return rename();
-      case 9: case 10: case 11: return write();
+      case 7:
+      case 8: return rename();
+      case 9:
+      case 10:
+      case 11: return write();
       case 12: return truncate();
       case 13: return allocate();
       case 14: return set_mode();
@@ -55,7 +61,9 @@ class Walk {
       return;
     }
     FAIL() << "the tree after the crash is none of the " << history_.size() << " that were\nfound:\n"
-           << found << "first legal:\n" << history_.front().first << "last legal:\n" << history_.back().first;
+           << found << "first legal:\n"
+           << history_.front().first << "last legal:\n"
+           << history_.back().first;
   }
   void compare(const char* when) {
     const auto tree = take_snapshot(*m_.fs);
@@ -147,7 +155,8 @@ class Walk {
     const auto file = any_file();
     if (!file) return;
     const std::uint64_t size = pick(120'000);
-    expect(code(m_->set_attributes({}, inode(*file), {.fields = AttributeChange::kSize, .size_bytes = size})), model_.truncate(*file, size), "truncate");
+    expect(code(m_->set_attributes({}, inode(*file), {.fields = AttributeChange::kSize, .size_bytes = size})),
+           model_.truncate(*file, size), "truncate");
   }
   void allocate() {
     const auto file = any_file();
@@ -160,7 +169,8 @@ class Walk {
       static_cast<void>(model_.punch(*file, offset, length));
       remember();  // zeroed, not yet longer: a state that a crash may leave
     }
-    if (mode == AllocateMode::kReserve || mode == AllocateMode::kZeroRange) static_cast<void>(model_.truncate(*file, size));
+    if (mode == AllocateMode::kReserve || mode == AllocateMode::kZeroRange)
+      static_cast<void>(model_.truncate(*file, size));
     expect(got, std::nullopt, "allocate");
   }
   void set_mode() {
@@ -170,7 +180,10 @@ class Walk {
     const auto owner = static_cast<std::uint32_t>(pick(3));
     model_.at(*file).node.mode = S_IFREG | mode;
     model_.at(*file).node.uid = owner;
-    expect(code(m_->set_attributes({}, inode(*file), {.fields = AttributeChange::kMode | AttributeChange::kUid, .mode = mode, .uid = owner})), std::nullopt, "chmod");
+    expect(
+        code(m_->set_attributes(
+            {}, inode(*file), {.fields = AttributeChange::kMode | AttributeChange::kUid, .mode = mode, .uid = owner})),
+        std::nullopt, "chmod");
   }
   void set_xattr() {
     const auto file = any_file();
@@ -182,7 +195,8 @@ class Walk {
       return expect(code(m_->remove_xattr({}, inode(*file), what)), expected, "removexattr");
     }
     xattrs[what] = std::string(pick(pick(4) == 0 ? 5000 : 100), 'v');
-    expect(code(m_->set_xattr({}, inode(*file), what, to_bytes(xattrs[what]), FileSystem::XattrMode::kEither, false)), std::nullopt, "setxattr");
+    expect(code(m_->set_xattr({}, inode(*file), what, to_bytes(xattrs[what]), FileSystem::XattrMode::kEither, false)),
+           std::nullopt, "setxattr");
   }
   void read() {
     const auto file = any_file();
@@ -190,7 +204,8 @@ class Walk {
     const std::uint64_t offset = pick(120'000);
     const std::size_t length = 1 + pick(20'000);
     const std::string& content = model_.at(*file).node.content;
-    EXPECT_EQ(m_.read(inode(*file), offset, length), offset < content.size() ? content.substr(offset, length) : "") << "read";
+    EXPECT_EQ(m_.read(inode(*file), offset, length), offset < content.size() ? content.substr(offset, length) : "")
+        << "read";
   }
 
   std::mt19937_64 random_;

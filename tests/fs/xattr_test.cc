@@ -36,10 +36,12 @@ TEST(Xattr, ValuesOfEveryLengthAreKeptAcrossARemount) {
   const InodeNo file = m.file(kTop, "f");
   EXPECT_EQ(code(m->get_xattr(file, "user.a")), Errc::kNoData);
   for (const std::size_t size : {0, 1, 900, 1100, 1024, 4096}) {
-    ASSERT_OK(m->set_xattr(kRoot, file, "user.n" + std::to_string(size), to_bytes(std::string(size, 'v')), Mode::kEither, false));
+    ASSERT_OK(m->set_xattr(kRoot, file, "user.n" + std::to_string(size), to_bytes(std::string(size, 'v')),
+                           Mode::kEither, false));
   }
   m.remount();
-  for (const std::size_t size : {0, 1, 900, 1100, 1024, 4096}) EXPECT_EQ(text(m->get_xattr(file, "user.n" + std::to_string(size))), std::string(size, 'v'));
+  for (const std::size_t size : {0, 1, 900, 1100, 1024, 4096})
+    EXPECT_EQ(text(m->get_xattr(file, "user.n" + std::to_string(size))), std::string(size, 'v'));
   EXPECT_EQ(m->list_xattrs(file).value().size(), 6u);
   ASSERT_OK(m->set_xattr(kRoot, file, "user.n4096", to_bytes("short"), Mode::kReplace, false));
   EXPECT_EQ(text(m->get_xattr(file, "user.n4096")), "short");
@@ -53,7 +55,8 @@ TEST(Xattr, TheLongestValueFits) {
   const InodeNo file = m.file(kTop, "f");
   ASSERT_OK(m->set_xattr(kRoot, file, "user.long", to_bytes(std::string(65536, 'v')), Mode::kCreate, false));
   EXPECT_EQ(text(m->get_xattr(file, "user.long")), std::string(65536, 'v'));
-  EXPECT_EQ(code(m->set_xattr(kRoot, file, "user.long", to_bytes(std::string(65537, 'v')), Mode::kEither, false)), Errc::kOutOfRange);
+  EXPECT_EQ(code(m->set_xattr(kRoot, file, "user.long", to_bytes(std::string(65537, 'v')), Mode::kEither, false)),
+            Errc::kOutOfRange);
   const std::string name = "user." + std::string(250, 'n');
   EXPECT_OK(m->set_xattr(kRoot, file, name, to_bytes("x"), Mode::kEither, false));
   EXPECT_EQ(code(m->set_xattr(kRoot, file, name + "n", to_bytes("x"), Mode::kEither, false)), Errc::kOutOfRange);
@@ -78,13 +81,15 @@ TEST(Acl, SettingOneChangesTheModeAndChmodChangesTheMask) {
   EXPECT_EQ(m.attributes(file).mode, 0100764u);
   EXPECT_EQ(m->get_xattr(file, kAccessAclName).value(), named);
   ASSERT_OK(m->set_attributes(kRoot, file, {.fields = AttributeChange::kMode, .mode = 0740}));
-  EXPECT_EQ(m->get_xattr(file, kAccessAclName).value(), acl({{0x01, 7}, {0x02, 6, 1000}, {0x04, 5}, {0x10, 4}, {0x20, 0}}));
+  EXPECT_EQ(m->get_xattr(file, kAccessAclName).value(),
+            acl({{0x01, 7}, {0x02, 6, 1000}, {0x04, 5}, {0x10, 4}, {0x20, 0}}));
   // One that permission bits can say is not kept.
   ASSERT_OK(m->set_xattr(kRoot, file, kAccessAclName, acl({{0x01, 6}, {0x04, 4}, {0x20, 0}}), Mode::kEither, false));
   EXPECT_EQ(m.attributes(file).mode, 0100640u);
   EXPECT_EQ(code(m->get_xattr(file, kAccessAclName)), Errc::kNoData);
   EXPECT_EQ(code(m->set_xattr(kRoot, file, kDefaultAclName, named, Mode::kEither, false)), Errc::kAccessDenied);
-  EXPECT_EQ(code(m->set_xattr(kRoot, file, kAccessAclName, acl({{0x01, 6}, {0x20, 0}}), Mode::kEither, false)), Errc::kInvalid);
+  EXPECT_EQ(code(m->set_xattr(kRoot, file, kAccessAclName, acl({{0x01, 6}, {0x20, 0}}), Mode::kEither, false)),
+            Errc::kInvalid);
   EXPECT_OK(m->remove_xattr(kRoot, file, kAccessAclName));
 }
 
@@ -97,7 +102,8 @@ TEST(Acl, TheDefaultOneIsInheritedInsteadOfTheUmask) {
   const auto file = m->make_node(caller, parent, "f", {.mode = 0100664});
   ASSERT_OK(file);
   EXPECT_EQ(file->mode, 0100664u);
-  EXPECT_EQ(m->get_xattr(file->inode, kAccessAclName).value(), acl({{0x01, 6}, {0x02, 7, 1000}, {0x04, 5}, {0x10, 6}, {0x20, 4}}));
+  EXPECT_EQ(m->get_xattr(file->inode, kAccessAclName).value(),
+            acl({{0x01, 6}, {0x02, 7, 1000}, {0x04, 5}, {0x10, 6}, {0x20, 4}}));
   EXPECT_EQ(code(m->get_xattr(file->inode, kDefaultAclName)), Errc::kNoData);
   const auto directory = m->make_directory(caller, parent, "d", 0755);
   ASSERT_OK(directory);

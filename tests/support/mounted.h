@@ -19,10 +19,13 @@ namespace weft::fs::test {
 // Goes on by a millisecond with every look, so that times tell changes apart.
 class StepClock final : public Clock {
  public:
-  [[nodiscard]] std::chrono::nanoseconds monotonic() const noexcept override { return std::chrono::milliseconds(++ticks_); }
+  [[nodiscard]] std::chrono::nanoseconds monotonic() const noexcept override {
+    return std::chrono::milliseconds(++ticks_);
+  }
   [[nodiscard]] Timespec wall() const noexcept override {
     const std::uint64_t now = ++ticks_;
-    return {.seconds = 1'700'000'000 + static_cast<std::int64_t>(now / 1000), .nanoseconds = static_cast<std::uint32_t>(now % 1000 * 1'000'000)};
+    return {.seconds = 1'700'000'000 + static_cast<std::int64_t>(now / 1000),
+            .nanoseconds = static_cast<std::uint32_t>(now % 1000 * 1'000'000)};
   }
   void advance(std::uint64_t seconds) { ticks_ += seconds * 1000; }
 
@@ -45,15 +48,15 @@ std::optional<Errc> code(const Result<T>& result) {
   return result.error().code();
 }
 
-#define ASSERT_OK(expression)                                                     \
-  do {                                                                            \
-    const auto& assert_ok_ = (expression);                                        \
-    ASSERT_TRUE(assert_ok_.has_value()) << assert_ok_.error().message();          \
+#define ASSERT_OK(expression)                                            \
+  do {                                                                   \
+    const auto& assert_ok_ = (expression);                               \
+    ASSERT_TRUE(assert_ok_.has_value()) << assert_ok_.error().message(); \
   } while (false)
-#define EXPECT_OK(expression)                                                     \
-  do {                                                                            \
-    const auto& expect_ok_ = (expression);                                        \
-    EXPECT_TRUE(expect_ok_.has_value()) << expect_ok_.error().message();          \
+#define EXPECT_OK(expression)                                            \
+  do {                                                                   \
+    const auto& expect_ok_ = (expression);                               \
+    EXPECT_TRUE(expect_ok_.has_value()) << expect_ok_.error().message(); \
   } while (false)
 
 class Mounted {
@@ -95,8 +98,12 @@ class Mounted {
     return got->inode;
   }
   // Creates and forgets: what stays is the name.
-  InodeNo file(InodeNo parent, std::string_view name, std::uint32_t mode = 0100644) { return keep(fs->make_node(kRoot, parent, name, {.mode = mode})); }
-  InodeNo directory(InodeNo parent, std::string_view name, std::uint32_t mode = 0755) { return keep(fs->make_directory(kRoot, parent, name, mode)); }
+  InodeNo file(InodeNo parent, std::string_view name, std::uint32_t mode = 0100644) {
+    return keep(fs->make_node(kRoot, parent, name, {.mode = mode}));
+  }
+  InodeNo directory(InodeNo parent, std::string_view name, std::uint32_t mode = 0755) {
+    return keep(fs->make_directory(kRoot, parent, name, mode));
+  }
   void write(InodeNo file, std::uint64_t offset, std::string_view text) {
     const auto got = fs->write(file, offset, to_bytes(text), false);
     ASSERT_TRUE(got.has_value()) << got.error().message();

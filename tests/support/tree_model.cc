@@ -24,11 +24,17 @@ std::optional<TreeModel::Id> TreeModel::find(Id parent, const std::string& name)
   return at->second;
 }
 
-TreeModel::Code TreeModel::make(Id parent, const std::string& name, std::uint32_t mode, const std::string& target, Id& made) {
+TreeModel::Code TreeModel::make(Id parent, const std::string& name, std::uint32_t mode, const std::string& target,
+                                Id& made) {
   if (find(parent, name)) return Errc::kExists;
   made = next_++;
   Node node;
-  node.node = {.identity = made, .mode = mode, .links = S_ISDIR(mode) ? 2u : 1u, .size_bytes = target.size(), .content = target, .xattrs = {}};
+  node.node = {.identity = made,
+               .mode = mode,
+               .links = S_ISDIR(mode) ? 2u : 1u,
+               .size_bytes = target.size(),
+               .content = target,
+               .xattrs = {}};
   node.parent = S_ISDIR(mode) ? parent : 0;
   nodes_[made] = std::move(node);
   nodes_[parent].names[name] = made;
@@ -75,7 +81,8 @@ bool TreeModel::above(Id ancestor, Id directory) const {
   return ancestor == kRoot;
 }
 
-TreeModel::Code TreeModel::rename(Id from_parent, const std::string& from, Id to_parent, const std::string& to, std::uint32_t flags) {
+TreeModel::Code TreeModel::rename(Id from_parent, const std::string& from, Id to_parent, const std::string& to,
+                                  std::uint32_t flags) {
   const bool no_replace = (flags & 1) != 0, exchange = (flags & 2) != 0;
   const auto source = find(from_parent, from);
   const auto target = find(to_parent, to);
@@ -136,7 +143,9 @@ TreeModel::Code TreeModel::truncate(Id file, std::uint64_t size) {
 TreeModel::Code TreeModel::punch(Id file, std::uint64_t offset, std::uint64_t length) {
   std::string& content = nodes_.at(file).node.content;
   const std::uint64_t end = std::min<std::uint64_t>(content.size(), offset + length);
-  if (offset < end) std::fill(content.begin() + static_cast<std::ptrdiff_t>(offset), content.begin() + static_cast<std::ptrdiff_t>(end), '\0');
+  if (offset < end)
+    std::fill(content.begin() + static_cast<std::ptrdiff_t>(offset), content.begin() + static_cast<std::ptrdiff_t>(end),
+              '\0');
   return {};
 }
 

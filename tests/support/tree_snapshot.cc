@@ -67,8 +67,9 @@ std::string describe(const SnapshotTree& tree) {
   for (const auto& [path, node] : tree) {
     const std::size_t same = first.emplace(node.identity, line).first->second;
     char text[160];
-    std::snprintf(text, sizeof text, " #%zu mode %o owner %u:%u links %u device %x flags %x size %llu", same, node.mode, node.uid, node.gid,
-                  node.links, node.device, node.flags, static_cast<unsigned long long>(node.size_bytes));
+    std::snprintf(text, sizeof text, " #%zu mode %o owner %u:%u links %u device %x flags %x size %llu", same, node.mode,
+                  node.uid, node.gid, node.links, node.device, node.flags,
+                  static_cast<unsigned long long>(node.size_bytes));
     out += path + text;
     if (S_ISLNK(node.mode)) out += " -> " + node.content;
     if (S_ISREG(node.mode)) {
