@@ -13,7 +13,7 @@
 //
 // Any descriptor with whole messages will do: tests use a socket pair.
 // Parks       wait(). Thread- and fiber-safe.
-// Tests: tests/fs/fuse/device_transport_test.cc.
+// Tests: tests/fs/fuse/session_test.cc.
 #pragma once
 
 #include <atomic>
