@@ -58,18 +58,18 @@ bool called_by_mount() {
 
 Result<std::string> absolute(const std::string& path) {
   char resolved[PATH_MAX];
-  if (::realpath(path.c_str(), resolved) == nullptr) {
-    if (errno == ENOTCONN) {
-      return weft::fail(Errc::kBusy, path + " is a mount whose server is gone; take it away first: umount -l " + path);
-    }
-    return weft::fail(Error::from_errno(errno, path));
-  }
+  if (::realpath(path.c_str(), resolved) == nullptr) return weft::fail(Error::from_errno(errno, path));
   return std::string(resolved);
 }
 
 Status check_directory(const std::string& path) {
   struct stat facts{};
-  if (::stat(path.c_str(), &facts) != 0) return weft::fail(Error::from_errno(errno, path));
+  if (::stat(path.c_str(), &facts) != 0) {
+    if (errno == ENOTCONN) {
+      return weft::fail(Errc::kBusy, path + " is a mount whose server is gone; take it away first: umount -l " + path);
+    }
+    return weft::fail(Error::from_errno(errno, path));
+  }
   if (!S_ISDIR(facts.st_mode)) return weft::fail(Errc::kNotDirectory, path + " is not a directory");
   return {};
 }
