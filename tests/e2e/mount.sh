@@ -60,6 +60,21 @@ for round in $(seq 10); do
 done
 must unmount "$MNT"
 
+say "what stat(2) says before umount it says afterwards"
+background "$IMAGE" "$MNT" || fail "does not mount"
+mkdir "$MNT/times"
+for n in $(seq 40); do
+    head -c $((n * 20000)) /dev/urandom >"$MNT/times/$n"
+    # Pages that are dirty again while, or after, they are written back; no time is set by anyone.
+    (printf x | dd of="$MNT/times/$n" conv=notrunc bs=1 seek=$((n * 777)) && sync -d "$MNT/times/$n" && printf y >>"$MNT/times/$n") 2>/dev/null
+    dd if=/dev/zero of="$MNT/times/big.$n" bs=64k count=6 2>/dev/null && printf z | dd of="$MNT/times/big.$n" conv=notrunc bs=1 seek=5 2>/dev/null
+done
+manifest "$MNT/times" >"$SCRATCH/before"
+must unmount "$MNT"
+background "$IMAGE" "$MNT" || fail "does not mount"
+manifest "$MNT/times" | diff - "$SCRATCH/before" >"$SCRATCH/difference" || fail "differs: $(head -n 6 "$SCRATCH/difference")"
+must unmount "$MNT"
+
 say "mounted read-only"
 background "$IMAGE" "$MNT" -o ro || fail "-o ro does not mount"
 [ "$(cat "$MNT/file")" = kept ] || fail "cannot be read"
