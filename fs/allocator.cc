@@ -61,7 +61,10 @@ void Reservation::release() noexcept {
 // ------------------------------------------------------------------------------------------------------ groups
 
 Allocator::Allocator(AllocatorConfig config, BitmapSource& source)
-    : source_(source), config_(std::move(config)), groups_(config_.free_counts.size()), metadata_cursor_(config_.first_block) {
+    : source_(source),
+      config_(std::move(config)),
+      groups_(config_.free_counts.size()),
+      metadata_cursor_(config_.first_block) {
   WEFT_CHECK(config_.free_counts.size() == (config_.block_count + kBlocksPerGroup - 1) / kBlocksPerGroup);
   for (std::size_t group = 0; group < groups_.size(); ++group) {
     groups_[group].free = config_.free_counts[group];
@@ -74,7 +77,8 @@ Allocator::Allocator(AllocatorConfig config, BitmapSource& source)
 Allocator::~Allocator() = default;
 
 bool Allocator::in_data_area(BlockRange range) const noexcept {
-  return range.start >= config_.first_block && range.start < config_.end_block && range.count <= config_.end_block - range.start;
+  return range.start >= config_.first_block && range.start < config_.end_block &&
+         range.count <= config_.end_block - range.start;
 }
 
 // Splits `range` (within the data area) where groups end: part(group, first bit, bits).
@@ -82,7 +86,8 @@ template <typename F>
 void Allocator::for_each_part(BlockRange range, F&& part) {
   while (range.count != 0) {
     const std::uint32_t first = static_cast<std::uint32_t>(range.start.value() % kBlocksPerGroup);
-    const std::uint32_t count = static_cast<std::uint32_t>(std::min<std::uint64_t>(range.count, kBlocksPerGroup - first));
+    const std::uint32_t count =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(range.count, kBlocksPerGroup - first));
     part(group_of(range.start), first, count);
     range = {range.start + count, range.count - count};
   }
@@ -106,10 +111,12 @@ Status Allocator::load(std::uint32_t group) {
   const auto outside = [&](std::uint64_t from, std::uint64_t to) {  // blocks of the group that must not look free
     from = std::clamp(from, start, start + kBlocksPerGroup);
     to = std::clamp(to, start, start + kBlocksPerGroup);
-    return to <= from || maps->used.count_set(static_cast<std::uint32_t>(from - start), static_cast<std::uint32_t>(to - from)) == to - from;
+    return to <= from || maps->used.count_set(static_cast<std::uint32_t>(from - start),
+                                              static_cast<std::uint32_t>(to - from)) == to - from;
   };
   if (!outside(0, config_.first_block.value()) || !outside(config_.end_block.value(), ~std::uint64_t{0})) {
-    return fail(Errc::kCorrupt, "allocation group " + std::to_string(group) + ": fixed blocks are marked free; run fsck.weft");
+    return fail(Errc::kCorrupt,
+                "allocation group " + std::to_string(group) + ": fixed blocks are marked free; run fsck.weft");
   }
 
   std::uint64_t deferred_blocks = 0;
@@ -119,9 +126,9 @@ Status Allocator::load(std::uint32_t group) {
   }
   const std::uint32_t free_on_disk = kBlocksPerGroup - maps->used.count_set();
   if (free_on_disk + deferred_blocks != entry.free) {
-    return fail(Errc::kCorrupt, "allocation group " + std::to_string(group) + ": bitmap has " + std::to_string(free_on_disk) +
-                                    " free blocks, group table says " + std::to_string(entry.free - deferred_blocks) +
-                                    "; run fsck.weft");
+    return fail(Errc::kCorrupt, "allocation group " + std::to_string(group) + ": bitmap has " +
+                                    std::to_string(free_on_disk) + " free blocks, group table says " +
+                                    std::to_string(entry.free - deferred_blocks) + "; run fsck.weft");
   }
   maps->busy = maps->used;
   std::uint32_t newly_busy = 0;
@@ -225,7 +232,8 @@ Result<BlockRange> Allocator::allocate(Reservation& from, BlockNo goal, std::uin
         const std::uint32_t low = spare_zone ? zone.metadata_end : zone.begin;
         if (i == 0) {
           if (has_goal) {
-            const GroupRun behind = groups_[group].maps->busy.find_run(offset, std::min(offset + wanted, zone.end), wanted);
+            const GroupRun behind =
+                groups_[group].maps->busy.find_run(offset, std::min(offset + wanted, zone.end), wanted);
             if (behind.first == offset && behind.count >= std::min(wanted, kWorthwhileRun)) {
               best = behind;
               best_group = group;
@@ -242,7 +250,7 @@ Result<BlockRange> Allocator::allocate(Reservation& from, BlockNo goal, std::uin
     return {};
   };
   TRY(search());
-  WEFT_CHECK(best.count != 0);  // A2
+  WEFT_CHECK(best.count != 0);                      // A2
   TRY(load_more(reserved_metadata_ + best.count));  // A3
   const BlockRange range = take(best_group, best);
   from.data_ -= range.count;
@@ -366,8 +374,8 @@ bool Allocator::free_unwritten(BlockNo block) {
 
 Status Allocator::hold_for_replay(BlockRange range) {
   if (!in_data_area(range)) {
-    return fail(Errc::kCorrupt, "the log maps blocks " + std::to_string(range.start.value()) + " + " + std::to_string(range.count) +
-                                    ", which are not in the data area; run fsck.weft");
+    return fail(Errc::kCorrupt, "the log maps blocks " + std::to_string(range.start.value()) + " + " +
+                                    std::to_string(range.count) + ", which are not in the data area; run fsck.weft");
   }
   const std::lock_guard lock(lock_);
   Status status;
@@ -443,8 +451,8 @@ void Allocator::drop_clean_groups() {
 
 AllocatorSpace Allocator::space() const {
   const std::lock_guard lock(lock_);
-  return {config_.end_block - config_.first_block, free_, allocatable_, pending_blocks_, reserved_data_ + reserved_metadata_,
-          held_back_};
+  return {config_.end_block - config_.first_block, free_,     allocatable_, pending_blocks_,
+          reserved_data_ + reserved_metadata_,     held_back_};
 }
 
 void Allocator::set_held_back(std::uint64_t blocks) {
@@ -460,7 +468,8 @@ Result<bool> Allocator::is_used(BlockNo block) {
 }
 
 Status Allocator::visit_free(BlockRange within, std::uint64_t min_blocks, FunctionRef<Status(BlockRange)> visit) {
-  const BlockNo end = std::min(config_.end_block, within.count > config_.end_block.value() ? config_.end_block : within.end());
+  const BlockNo end =
+      std::min(config_.end_block, within.count > config_.end_block.value() ? config_.end_block : within.end());
   BlockNo at = std::max(config_.first_block, within.start);
   min_blocks = std::max<std::uint64_t>(min_blocks, 1);
   while (at < end) {
@@ -476,7 +485,8 @@ Status Allocator::visit_free(BlockRange within, std::uint64_t min_blocks, Functi
       TRY(load(group));
       const GroupBitmap& busy = groups_[group].maps->busy;
       const std::uint32_t first = busy.next_clear(static_cast<std::uint32_t>(at.value() - start));
-      const std::uint64_t stop = std::min<std::uint64_t>(busy.next_set(first), end.value() > start ? end.value() - start : 0);
+      const std::uint64_t stop =
+          std::min<std::uint64_t>(busy.next_set(first), end.value() > start ? end.value() - start : 0);
       at = BlockNo(start + std::max<std::uint64_t>(stop, first));
       if (stop <= first || stop - first < min_blocks) {
         if (first == kBlocksPerGroup) at = BlockNo(start + kBlocksPerGroup);
@@ -484,8 +494,9 @@ Status Allocator::visit_free(BlockRange within, std::uint64_t min_blocks, Functi
       }
       // Not so much that a promise could not be kept meanwhile.
       const std::uint64_t promised = reserved_data_ + reserved_metadata_;
-      const std::uint64_t spare = std::min(allocatable_ > promised ? allocatable_ - promised : 0,
-                                           loaded_allocatable_ > reserved_metadata_ ? loaded_allocatable_ - reserved_metadata_ : 0);
+      const std::uint64_t spare =
+          std::min(allocatable_ > promised ? allocatable_ - promised : 0,
+                   loaded_allocatable_ > reserved_metadata_ ? loaded_allocatable_ - reserved_metadata_ : 0);
       const std::uint64_t count = std::min<std::uint64_t>({stop - first, kTrimChunk, spare});
       if (count == 0) continue;
       run = take(group, {first, static_cast<std::uint32_t>(count)});

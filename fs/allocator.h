@@ -45,11 +45,11 @@ class BitmapSource {
 enum class Purpose : std::uint8_t { kData, kMetadata };
 
 struct AllocatorConfig {
-  std::uint64_t block_count = 0;             // of the volume
-  BlockNo first_block;                       // superblocks, tables, bitmaps and log lie before it ...
-  BlockNo end_block;                         // ... and superblocks from here on; only blocks between these are handed out
-  std::vector<std::uint32_t> free_counts;    // of each group: DiskGroup::free_blocks
-  std::size_t max_loaded_groups = 4096;      // bitmaps kept in memory (8 KiB each) unless more are in use
+  std::uint64_t block_count = 0;           // of the volume
+  BlockNo first_block;                     // superblocks, tables, bitmaps and log lie before it ...
+  BlockNo end_block;                       // ... and superblocks from here on; only blocks between these are handed out
+  std::vector<std::uint32_t> free_counts;  // of each group: DiskGroup::free_blocks
+  std::size_t max_loaded_groups = 4096;    // bitmaps kept in memory (8 KiB each) unless more are in use
 };
 
 class Allocator;
@@ -80,16 +80,16 @@ struct FrozenGroup {
   PageRef bitmap;
 };
 struct FrozenSpace {
-  std::vector<FrozenGroup> groups;   // changed since the last freeze, ascending
-  std::vector<BlockRange> pending;   // freed in the epoch that this ends
-  std::uint64_t free_blocks = 0;     // of the volume (DiskSuperblock::free_blocks)
+  std::vector<FrozenGroup> groups;  // changed since the last freeze, ascending
+  std::vector<BlockRange> pending;  // freed in the epoch that this ends
+  std::uint64_t free_blocks = 0;    // of the volume (DiskSuperblock::free_blocks)
 };
 
 struct AllocatorSpace {
-  std::uint64_t total_blocks = 0;      // between first_block and end_block
-  std::uint64_t free_blocks = 0;       // not used; some may be pending
+  std::uint64_t total_blocks = 0;        // between first_block and end_block
+  std::uint64_t free_blocks = 0;         // not used; some may be pending
   std::uint64_t allocatable_blocks = 0;  // not busy
-  std::uint64_t pending_blocks = 0;    // freed, waiting for a checkpoint
+  std::uint64_t pending_blocks = 0;      // freed, waiting for a checkpoint
   std::uint64_t reserved_blocks = 0;
   std::uint64_t held_back_blocks = 0;  // that only a reservation with frees_space may touch
 };
@@ -148,7 +148,9 @@ class Allocator {
     bool changed = false;                  // since the last freeze
   };
 
-  std::uint32_t group_of(BlockNo block) const noexcept { return static_cast<std::uint32_t>(block.value() / kBlocksPerGroup); }
+  std::uint32_t group_of(BlockNo block) const noexcept {
+    return static_cast<std::uint32_t>(block.value() / kBlocksPerGroup);
+  }
   struct Zone {
     std::uint32_t begin, metadata_end, end;  // of a group: data area, of which up to metadata_end is for nodes first
   };
@@ -166,7 +168,7 @@ class Allocator {
   const AllocatorConfig config_;
   mutable sched::Mutex lock_;
   std::vector<Group> groups_;
-  std::vector<std::uint32_t> changed_;    // groups with `changed`
+  std::vector<std::uint32_t> changed_;  // groups with `changed`
   // Freed in groups that are not in memory (a commit must not read): done when the group is loaded.
   std::unordered_map<std::uint32_t, std::vector<BlockRange>> deferred_;
   std::vector<BlockRange> pending_;       // freed since the last freeze

@@ -28,7 +28,7 @@ class GroupBitmap {
   [[nodiscard]] std::uint32_t next_set(std::uint32_t from) const noexcept;
   // First run of `want` clear bits within [from, to), else the longest there; count 0 if there is none.
   [[nodiscard]] GroupRun find_run(std::uint32_t from, std::uint32_t to, std::uint32_t want) const noexcept;
-  void load(std::span<const std::byte, kBlockBytes> bytes) noexcept;   // as a bitmap block has it on disk
+  void load(std::span<const std::byte, kBlockBytes> bytes) noexcept;  // as a bitmap block has it on disk
   bool operator==(const GroupBitmap&) const noexcept = default;
   void store(std::span<std::byte, kBlockBytes> bytes) const noexcept;
 

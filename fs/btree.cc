@@ -161,16 +161,13 @@ Status BTree::apply(std::span<const std::byte> transaction, ApplyEffects& effect
               break;
             case ChangeKind::kErase:
               if (!parts.erase(key)) {
-                status = fail(Errc::kCorrupt, "a transaction erases what does not exist: object " + std::to_string(key.object) +
-                                                  ", tag " + std::to_string(key.tag) + "; run fsck.weft");
+                status = fail(Errc::kCorrupt, "a transaction erases what does not exist: object " +
+                                                  std::to_string(key.object) + ", tag " + std::to_string(key.tag) +
+                                                  "; run fsck.weft");
               }
               break;
-            case ChangeKind::kMap:
-              parts.map(**change);
-              break;
-            case ChangeKind::kUnmap:
-              parts.unmap(key.owner(), key.offset(), (*change)->blocks);
-              break;
+            case ChangeKind::kMap: parts.map(**change); break;
+            case ChangeKind::kUnmap: parts.unmap(key.owner(), key.offset(), (*change)->blocks); break;
           }
           if (!status) break;
         }
@@ -214,7 +211,8 @@ Result<FrozenTree> BTree::freeze(FunctionRef<Status()> also) {
   frozen.root = parts.root;
   frozen.nodes.reserve(parts.cache.dirty_count());
   parts.cache.start_writing([&](const Node& node) { frozen.nodes.push_back({node.block, node.page}); });
-  std::sort(frozen.nodes.begin(), frozen.nodes.end(), [](const FrozenNode& a, const FrozenNode& b) { return a.block < b.block; });
+  std::sort(frozen.nodes.begin(), frozen.nodes.end(),
+            [](const FrozenNode& a, const FrozenNode& b) { return a.block < b.block; });
   ++parts.checkpoint;
   parts.checkpoint_seen.store(parts.checkpoint.value(), std::memory_order_relaxed);
   return frozen;
@@ -301,7 +299,9 @@ Result<BTree::Totals> BTree::check(FunctionRef<void(BlockNo)> visit) {
       TRY(parts.read_nodes({&at, 1}, loaded));
       if (!loaded.empty()) page = loaded.front().page;
     }
-    TRY(check_node(page.bytes(), {at.block, at.birth, at.level, at.low, at.high, parts.uuid, parts.first_block, parts.end_block}, false));
+    TRY(check_node(page.bytes(),
+                   {at.block, at.birth, at.level, at.low, at.high, parts.uuid, parts.first_block, parts.end_block},
+                   false));
     visit(at.block);
     ++totals.nodes;
     const NodePage node(page.data());

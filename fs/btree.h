@@ -49,8 +49,8 @@ struct BTreeConfig {
 
 // What a transaction changed besides keys.
 struct ApplyEffects {
-  std::int64_t inodes = 0;             // kInode keys that came less those that went
-  std::uint64_t highest_inode = 0;     // object of any kInode key put; 0: none
+  std::int64_t inodes = 0;          // kInode keys that came less those that went
+  std::uint64_t highest_inode = 0;  // object of any kInode key put; 0: none
   // Blocks were not as the transaction or the tree claimed (mapped: not free; freed: not used). All changes were made.
   std::optional<std::string> damage;
 };
@@ -60,7 +60,7 @@ struct FrozenNode {
   PageRef page;  // as it goes to disk, but for DiskNode::crc: see seal()
 };
 struct FrozenTree {
-  CheckpointNo checkpoint;        // that these belong to
+  CheckpointNo checkpoint;  // that these belong to
   TreeRoot root;
   std::vector<FrozenNode> nodes;  // ascending by block
 };
@@ -104,9 +104,9 @@ class BTree {
   // At most so many blocks are allocated by a transaction of `changes` changes as the tree stands.
   [[nodiscard]] std::uint64_t node_bound(std::uint64_t changes) const;
   [[nodiscard]] TreeRoot root() const;
-  [[nodiscard]] CheckpointNo checkpoint() const;       // in the making
-  [[nodiscard]] std::size_t dirty_bytes() const;       // a freeze would take
-  [[nodiscard]] std::size_t cached_bytes() const;      // in memory, dirty ones included
+  [[nodiscard]] CheckpointNo checkpoint() const;   // in the making
+  [[nodiscard]] std::size_t dirty_bytes() const;   // a freeze would take
+  [[nodiscard]] std::size_t cached_bytes() const;  // in memory, dirty ones included
 
   // Walks all of the tree: structure, bounds, order; `visit` is called with each node's block. For tests and online checks;
   // holds the lock for one node at a time and so wants a tree that nobody changes.

@@ -13,7 +13,7 @@ namespace weft::fs {
 
 namespace {
 
-constexpr std::uint32_t kSmallLeafBytes = kLeafSpace / 4;     // below it, merge ...
+constexpr std::uint32_t kSmallLeafBytes = kLeafSpace / 4;       // below it, merge ...
 constexpr std::uint32_t kMergedLeafBytes = kLeafSpace * 3 / 4;  // ... if the result is not larger than this
 constexpr std::uint32_t kSmallInnerCount = kInnerFanout / 4;
 constexpr std::uint32_t kMergedInnerCount = kInnerFanout * 3 / 4;
@@ -87,8 +87,8 @@ void BTree::Parts::release(Node* node) {
 
 void BTree::Parts::note_damage(const char* what, BlockRange range) {
   if (effects == nullptr || effects->damage) return;
-  effects->damage = std::string(what) + ": block " + std::to_string(range.start.value()) + " + " + std::to_string(range.count) +
-                    "; run fsck.weft";
+  effects->damage = std::string(what) + ": block " + std::to_string(range.start.value()) + " + " +
+                    std::to_string(range.count) + "; run fsck.weft";
 }
 
 // ------------------------------------------------------------------------------------------------------ insert
@@ -133,7 +133,8 @@ void BTree::Parts::split_leaf(TreePath& path, std::uint32_t index, Key key, std:
   if (index == count && count != 0) {
     at = count;
   } else if (follows && left.leaf_key(index).object != key.object && index * 2 > count) {
-    at = index;  // the new item and what is behind it go right: that is less than all of the leaf, and at most what it held
+    at =
+        index;  // the new item and what is behind it go right: that is less than all of the leaf, and at most what it held
     std::uint32_t right_bytes = 0;
     for (std::uint32_t item = index; item <= count; ++item) right_bytes += size_of(item);
     if (right_bytes > kLeafSpace * 3 / 4) at = 0;

@@ -30,10 +30,12 @@ Status BTree::Parts::read_nodes(std::span<const MissingNode> wanted, std::vector
   Status status;
   for (const MissingNode& node : mine) {
     if (node.birth.value() >= checkpoint_seen.load(std::memory_order_relaxed)) {
-      status = fail(Errc::kCorrupt, "tree node in block " + std::to_string(node.block.value()) + " is of a checkpoint to come; run fsck.weft");
+      status = fail(Errc::kCorrupt, "tree node in block " + std::to_string(node.block.value()) +
+                                        " is of a checkpoint to come; run fsck.weft");
     }
     if (!allocator.in_data_area({node.block, 1})) {
-      status = fail(Errc::kCorrupt, "tree node in block " + std::to_string(node.block.value()) + " is outside the data area; run fsck.weft");
+      status = fail(Errc::kCorrupt, "tree node in block " + std::to_string(node.block.value()) +
+                                        " is outside the data area; run fsck.weft");
     }
     pages.push_back(PageRef::make_uninitialised());
     vectors.push_back({pages.back().data(), kBlockBytes});
@@ -44,7 +46,8 @@ Status BTree::Parts::read_nodes(std::span<const MissingNode> wanted, std::vector
   if (status) {
     for (std::size_t i = 0; i < mine.size(); ++i) {
       const MissingNode& node = mine[i];
-      Status check = check_node(pages[i].bytes(), {node.block, node.birth, node.level, node.low, node.high, uuid, first_block, end_block});
+      Status check = check_node(
+          pages[i].bytes(), {node.block, node.birth, node.level, node.low, node.high, uuid, first_block, end_block});
       if (!check) {
         if (status) status = std::move(check);
         continue;

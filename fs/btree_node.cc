@@ -48,7 +48,9 @@ std::uint32_t NodePage::gap() const noexcept {
   return header().heap_start - static_cast<std::uint32_t>(sizeof(DiskNode) + count() * sizeof(DiskLeafSlot));
 }
 
-bool NodePage::has_room(std::uint32_t bytes) const noexcept { return gap() >= bytes || used_bytes() + bytes <= kLeafSpace; }
+bool NodePage::has_room(std::uint32_t bytes) const noexcept {
+  return gap() >= bytes || used_bytes() + bytes <= kLeafSpace;
+}
 
 void NodePage::compact() noexcept {
   std::byte heap[kBlockBytes];

@@ -44,7 +44,9 @@ class NodePage {
   [[nodiscard]] Key high() const noexcept { return to_key(header().high); }
 
   // -- Leaf
-  [[nodiscard]] DiskLeafSlot* slots() const noexcept { return reinterpret_cast<DiskLeafSlot*>(page_ + sizeof(DiskNode)); }
+  [[nodiscard]] DiskLeafSlot* slots() const noexcept {
+    return reinterpret_cast<DiskLeafSlot*>(page_ + sizeof(DiskNode));
+  }
   [[nodiscard]] Key leaf_key(std::uint32_t index) const noexcept { return to_key(slots()[index].key); }
   [[nodiscard]] std::span<const std::byte> value(std::uint32_t index) const noexcept {
     return {page_ + slots()[index].offset, slots()[index].length};
@@ -54,7 +56,7 @@ class NodePage {
   [[nodiscard]] std::uint32_t used_bytes() const noexcept;  // slots and values; kLeafSpace at most
   // Whether `bytes` more (a value, and a slot of 20 if it is new) can be had, by compaction if need be.
   [[nodiscard]] bool has_room(std::uint32_t bytes) const noexcept;
-  void insert(std::uint32_t index, Key key, std::span<const std::byte> value) noexcept;       // has_room(20 + size)
+  void insert(std::uint32_t index, Key key, std::span<const std::byte> value) noexcept;  // has_room(20 + size)
   void erase(std::uint32_t index) noexcept;
   void replace(std::uint32_t index, std::span<const std::byte> value) noexcept;  // has_room(size - old size) if larger
   // Appends slots [from, to) of another leaf, all above what is here; there is room.
@@ -67,8 +69,11 @@ class NodePage {
   }
   [[nodiscard]] Key entry_key(std::uint32_t index) const noexcept { return to_key(entries()[index].key); }
   // Where entry `index` ends.
-  [[nodiscard]] Key entry_high(std::uint32_t index) const noexcept { return index + 1 < count() ? entry_key(index + 1) : high(); }
-  [[nodiscard]] std::uint32_t child_of(Key key) const noexcept;  // the entry that covers `key`, which is not below low()
+  [[nodiscard]] Key entry_high(std::uint32_t index) const noexcept {
+    return index + 1 < count() ? entry_key(index + 1) : high();
+  }
+  [[nodiscard]] std::uint32_t child_of(
+      Key key) const noexcept;  // the entry that covers `key`, which is not below low()
   void insert_entry(std::uint32_t index, Key key, BlockNo child, CheckpointNo birth) noexcept;
   void erase_entry(std::uint32_t index) noexcept;
   void append_entries(const NodePage& other, std::uint32_t from, std::uint32_t to) noexcept;

@@ -30,8 +30,8 @@ struct MissingNode {
 // Entry `index` of an inner node, as what to look for.
 inline MissingNode child_at(const NodePage& parent, std::uint32_t index) noexcept {
   const DiskInnerEntry& entry = parent.entries()[index];
-  return {BlockNo(entry.child.block), CheckpointNo(entry.child.birth), static_cast<std::uint8_t>(parent.header().level - 1),
-          to_key(entry.key), parent.entry_high(index)};
+  return {BlockNo(entry.child.block), CheckpointNo(entry.child.birth),
+          static_cast<std::uint8_t>(parent.header().level - 1), to_key(entry.key), parent.entry_high(index)};
 }
 
 // A way from the root to a leaf; steps[0] is the root, `index` the entry taken.
@@ -66,8 +66,8 @@ struct BTree::Parts {
   // For readers: one node into the cache.
   struct Retry {
     MissingNode last;
-    int times = 0;       // that `last` was missing in a row
-    bool failed = false; // reading it, the last time
+    int times = 0;        // that `last` was missing in a row
+    bool failed = false;  // reading it, the last time
   };
   Status load(const MissingNode& missing, Retry& retry);
 
@@ -111,11 +111,11 @@ struct BTree::Parts {
   mutable sched::SharedMutex lock;
   NodeCache cache;
   TreeRoot root;
-  CheckpointNo checkpoint;               // in the making
+  CheckpointNo checkpoint;                     // in the making
   std::atomic<std::uint64_t> checkpoint_seen;  // the same, for who does not hold the lock
-  ApplyEffects* effects = nullptr;       // of the apply() at work
-  std::vector<BlockRange> cut_blocks;    // of the change at work
-  BlockNo first_block, end_block;        // data area
+  ApplyEffects* effects = nullptr;             // of the apply() at work
+  std::vector<BlockRange> cut_blocks;          // of the change at work
+  BlockNo first_block, end_block;              // data area
 
   // Reads under way, so that many walkers that miss the same node read it once.
   sched::Mutex reading_lock;

@@ -21,23 +21,18 @@ Status BTree::Parts::plan(std::span<const std::byte> transaction, std::vector<Mi
   auto reader = TRY(TransactionReader::open(transaction));
   while (const auto change = TRY(reader.next())) {
     switch (change->kind) {
-      case ChangeKind::kPut:
-        plan_key(change->key, false, reader.changes(), missing);
-        break;
-      case ChangeKind::kErase:
-        plan_key(change->key, true, reader.changes(), missing);
-        break;
+      case ChangeKind::kPut: plan_key(change->key, false, reader.changes(), missing); break;
+      case ChangeKind::kErase: plan_key(change->key, true, reader.changes(), missing); break;
       case ChangeKind::kMap: {
         const BlockRange blocks{BlockNo(change->extent.block), change->blocks};
         if (!allocator.in_data_area(blocks)) {
-          return fail(Errc::kCorrupt, "a transaction maps block " + std::to_string(blocks.start.value()) + " outside the data area");
+          return fail(Errc::kCorrupt,
+                      "a transaction maps block " + std::to_string(blocks.start.value()) + " outside the data area");
         }
         plan_range(*change, missing);
         break;
       }
-      case ChangeKind::kUnmap:
-        plan_range(*change, missing);
-        break;
+      case ChangeKind::kUnmap: plan_range(*change, missing); break;
     }
   }
   return {};

@@ -23,7 +23,8 @@ class BlockWriter {
   Status add(BlockNo block, const std::byte* bytes) {
     if (requests_.empty() || block != next_ || requests_.back().vectors.size() == kMaxGathered) {
       if (requests_.size() == kMaxRequests) TRY(finish());
-      requests_.push_back({BlockOp::kWrite, block.value() * kBlockBytes, 0, std::span<const iovec>(vectors_.data() + vectors_.size(), 0)});
+      requests_.push_back({BlockOp::kWrite, block.value() * kBlockBytes, 0,
+                           std::span<const iovec>(vectors_.data() + vectors_.size(), 0)});
     }
     vectors_.push_back({const_cast<std::byte*>(bytes), kBlockBytes});  // within what was reserved: spans stay valid
     BlockIo& request = requests_.back();
@@ -112,7 +113,8 @@ Status Checkpointer::run_locked() {
 // So that a full volume can still delete: every path of the tree, which may have grown, copied anew for several transactions at once.
 void Checkpointer::hold_back_space() {
   const std::uint64_t least = tree_.node_bound(8);
-  allocator_.set_held_back(std::clamp<std::uint64_t>(allocator_.space().total_blocks / 32, least, std::max<std::uint64_t>(8192, least)));
+  allocator_.set_held_back(
+      std::clamp<std::uint64_t>(allocator_.space().total_blocks / 32, least, std::max<std::uint64_t>(8192, least)));
 }
 
 Status Checkpointer::write_all(const FrozenTree& tree, const GroupTable::Staged& staged) {

@@ -35,16 +35,22 @@ namespace weft::fs {
 struct VolumeCounters {
   std::atomic<std::uint64_t> next_inode{0};
   std::atomic<std::uint64_t> inode_count{0};
-  std::atomic<std::uint32_t> state{0};        // SuperblockState bits
+  std::atomic<std::uint32_t> state{0};  // SuperblockState bits
   std::atomic<std::uint32_t> error_count{0};
 };
 
 class Checkpointer {
  public:
-  Checkpointer(BlockDevice& device, const DiskSuperblock& superblock, BTree& tree, Allocator& allocator, GroupTable& groups,
-               Journal& journal, VolumeCounters& counters)
-      : device_(device), tree_(tree), allocator_(allocator), groups_(groups), journal_(journal), counters_(counters),
-        superblock_(superblock), done_(superblock.checkpoint) {}
+  Checkpointer(BlockDevice& device, const DiskSuperblock& superblock, BTree& tree, Allocator& allocator,
+               GroupTable& groups, Journal& journal, VolumeCounters& counters)
+      : device_(device),
+        tree_(tree),
+        allocator_(allocator),
+        groups_(groups),
+        journal_(journal),
+        counters_(counters),
+        superblock_(superblock),
+        done_(superblock.checkpoint) {}
 
   // All that was committed before the call is in a durable checkpoint afterwards.
   Status run();

@@ -34,7 +34,9 @@ class ExtentCopy {
   [[nodiscard]] std::uint64_t birth() const noexcept { return extent_.birth; }
   [[nodiscard]] std::uint32_t flags() const noexcept { return extent_.flags; }
   [[nodiscard]] bool checksummed() const noexcept { return flags() == 0; }
-  [[nodiscard]] std::uint32_t max_length() const noexcept { return checksummed() ? kMaxChecksummedBlocks : kMaxPlainBlocks; }
+  [[nodiscard]] std::uint32_t max_length() const noexcept {
+    return checksummed() ? kMaxChecksummedBlocks : kMaxPlainBlocks;
+  }
   [[nodiscard]] std::span<const std::byte> value() const noexcept {
     return {bytes_, sizeof(DiskExtent) + (checksummed() ? std::size_t{length()} * 4 : 0)};
   }
@@ -54,11 +56,12 @@ class ExtentCopy {
   }
   // Whether `next` goes on where this ends, in the file and on the volume, in every respect.
   [[nodiscard]] bool continues_with(const ExtentCopy& next) const noexcept {
-    return end() == next.first() && block() + length() == next.block() && birth() == next.birth() && flags() == next.flags() &&
-           length() + next.length() <= max_length();
+    return end() == next.first() && block() + length() == next.block() && birth() == next.birth() &&
+           flags() == next.flags() && length() + next.length() <= max_length();
   }
   void append(const ExtentCopy& next) noexcept {
-    if (checksummed()) std::memcpy(sums() + std::size_t{length()} * 4, next.bytes_ + sizeof(DiskExtent), std::size_t{next.length()} * 4);
+    if (checksummed())
+      std::memcpy(sums() + std::size_t{length()} * 4, next.bytes_ + sizeof(DiskExtent), std::size_t{next.length()} * 4);
     extent_.length = length() + next.length();
     save();
   }
@@ -79,7 +82,8 @@ void for_each_outside(BlockRange range, std::span<const BlockRange> holes, F&& v
   for (std::size_t i = 0; i < holes.size(); ++i) {
     const BlockRange hole = holes[i];
     if (hole.end() <= range.start || range.end() <= hole.start) continue;
-    if (hole.start > range.start) for_each_outside({range.start, hole.start - range.start}, holes.subspan(i + 1), visit);
+    if (hole.start > range.start)
+      for_each_outside({range.start, hole.start - range.start}, holes.subspan(i + 1), visit);
     if (hole.end() < range.end()) for_each_outside({hole.end(), range.end() - hole.end()}, holes.subspan(i + 1), visit);
     return;
   }

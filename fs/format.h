@@ -103,9 +103,9 @@ enum SuperblockState : std::uint32_t {
 
 struct DiskGroup {
   le32 free_blocks;
-  le32 bitmap_crc;      // crc32c of the current bitmap block
-  std::uint8_t slot;    // 0 or 1: which of the two bitmap blocks is current
-  std::uint8_t flags;   // GroupFlag bits
+  le32 bitmap_crc;     // crc32c of the current bitmap block
+  std::uint8_t slot;   // 0 or 1: which of the two bitmap blocks is current
+  std::uint8_t flags;  // GroupFlag bits
   std::uint8_t reserved[6];
 };
 static_assert(sizeof(DiskGroup) == 16);
@@ -118,9 +118,9 @@ enum GroupFlag : std::uint8_t {
 inline constexpr std::uint32_t kGroupTableMagic = 0x42475457;  // "WTGB"
 
 struct DiskGroupTable {
-  le32 magic;     //  0
-  le32 crc;       //  4  crc32c of the block with this field zero
-  DiskUuid uuid;  //  8
+  le32 magic;       //  0
+  le32 crc;         //  4  crc32c of the block with this field zero
+  DiskUuid uuid;    //  8
   le64 checkpoint;  // 24  that wrote it
   le64 index;       // 32  of this block in the table
   std::uint8_t reserved[24];
@@ -180,24 +180,24 @@ inline constexpr std::uint32_t kMaxLevel = 15;
 // ------------------------------------------------------------------------------------------------------ values
 
 struct DiskInode {
-  le32 mode;             //   0  type and permission bits as Linux has them
-  le32 uid;              //   4
-  le32 gid;              //   8
-  le32 links;            //  12  a directory has 2 plus its subdirectories
-  le64 size_bytes;       //  16  of a directory: 0; of a symlink: the target's length
-  le64 data_blocks;      //  24  4 KiB blocks mapped by its extents
-  DiskTime accessed;     //  32
-  DiskTime modified;     //  44
-  DiskTime changed;      //  56
-  DiskTime created;      //  68
-  le32 device;           //  80  makedev() of device nodes
-  le32 flags;            //  84  InodeFlag bits
-  le32 generation;       //  88
-  le32 project;          //  92
-  le64 parent;           //  96  of a directory: its parent; else 0
-  le64 version;          // 104  grows with every change
-  le64 entry_count;      // 112  of a directory: its names
-  le32 xattr_count;      // 120
+  le32 mode;                 //   0  type and permission bits as Linux has them
+  le32 uid;                  //   4
+  le32 gid;                  //   8
+  le32 links;                //  12  a directory has 2 plus its subdirectories
+  le64 size_bytes;           //  16  of a directory: 0; of a symlink: the target's length
+  le64 data_blocks;          //  24  4 KiB blocks mapped by its extents
+  DiskTime accessed;         //  32
+  DiskTime modified;         //  44
+  DiskTime changed;          //  56
+  DiskTime created;          //  68
+  le32 device;               //  80  makedev() of device nodes
+  le32 flags;                //  84  InodeFlag bits
+  le32 generation;           //  88
+  le32 project;              //  92
+  le64 parent;               //  96  of a directory: its parent; else 0
+  le64 version;              // 104  grows with every change
+  le64 entry_count;          // 112  of a directory: its names
+  le32 xattr_count;          // 120
   std::uint8_t reserved[4];  // 124
 };
 static_assert(sizeof(DiskInode) == 128);
@@ -212,8 +212,8 @@ enum InodeFlag : std::uint32_t {
   kInodeDirSync = 0x10000,
   kInodeNoCow = 0x800000,  // data is overwritten in place and carries no checksums
 };
-inline constexpr std::uint32_t kInodeFlagsKnown = kInodeSync | kInodeImmutable | kInodeAppendOnly | kInodeNoDump |
-                                                  kInodeNoAtime | kInodeDirSync | kInodeNoCow;
+inline constexpr std::uint32_t kInodeFlagsKnown =
+    kInodeSync | kInodeImmutable | kInodeAppendOnly | kInodeNoDump | kInodeNoAtime | kInodeDirSync | kInodeNoCow;
 
 struct DiskDirent {
   le64 inode;
@@ -225,7 +225,7 @@ static_assert(sizeof(DiskDirent) == 10);
 struct DiskXattr {
   std::uint8_t name_length;  // with its prefix, such as "user."; the name follows, then the value's inline bytes
   std::uint8_t reserved;
-  le16 inline_length;        // all of the value, or 0 and it lies under kXattrData
+  le16 inline_length;  // all of the value, or 0 and it lies under kXattrData
   le32 value_length;
 };
 static_assert(sizeof(DiskXattr) == 8);
@@ -275,8 +275,9 @@ struct DiskRecord {
   le64 flushed_sequence;  // 48  highest record known to be durable when this one was written
   le32 length_bytes;      // 56  of header and transactions, without the fill
   le32 transactions;      // 60
-  le64 checkpoint;        // 64  newest durable checkpoint when it was written; one above the superblock's: that superblock rotted
-  le32 stored_bytes;      // 72  with the fill: the next record stands this much further on
+  le64
+      checkpoint;  // 64  newest durable checkpoint when it was written; one above the superblock's: that superblock rotted
+  le32 stored_bytes;         // 72  with the fill: the next record stands this much further on
   std::uint8_t reserved[4];  // 76
 };
 static_assert(sizeof(DiskRecord) == 80 && offsetof(DiskRecord, checkpoint) == 64);

@@ -34,8 +34,8 @@ bool is_data(const Layout& layout, BlockRange range) noexcept {
 }
 
 std::unexpected<Error> bad_superblock(BlockNo where, std::string_view field, std::uint64_t value) {
-  return fail(Errc::kCorrupt, fmt::format("superblock at block {}: field {} cannot be {}; run fsck.weft", where.value(),
-                                          field, value));
+  return fail(Errc::kCorrupt,
+              fmt::format("superblock at block {}: field {} cannot be {}; run fsck.weft", where.value(), field, value));
 }
 
 Status check_areas(const DiskSuperblock& superblock, BlockNo where) {
@@ -99,8 +99,9 @@ bool is_superblock(std::span<const std::byte> block) noexcept {
 
 Status check_superblock(const DiskSuperblock& superblock, BlockNo where, std::uint64_t device_bytes) {
   if (superblock.version != kFormatVersion) {
-    return fail(Errc::kWrongFormat, fmt::format("superblock at block {}: format version {}, this program knows version {}",
-                                                where.value(), superblock.version.get(), kFormatVersion));
+    return fail(Errc::kWrongFormat,
+                fmt::format("superblock at block {}: format version {}, this program knows version {}", where.value(),
+                            superblock.version.get(), kFormatVersion));
   }
   if (const std::uint64_t unknown = superblock.features_incompat & ~kFeaturesIncompatKnown; unknown != 0) {
     return fail(Errc::kWrongFormat,
@@ -110,11 +111,12 @@ Status check_superblock(const DiskSuperblock& superblock, BlockNo where, std::ui
   const std::uint64_t blocks = superblock.block_count;
   if (blocks < kMinVolumeBytes / kBlockBytes) return bad_superblock(where, "block_count", blocks);
   if (blocks > device_bytes / kBlockBytes) {
-    return fail(Errc::kCorrupt,
-                fmt::format("superblock at block {}: the volume has {} blocks, its device only {}: a truncated image, or a "
-                            "partition made smaller; enlarge the device to {} bytes",
-                            where.value(), blocks, device_bytes / kBlockBytes,
-                            blocks <= UINT64_MAX / kBlockBytes ? blocks * kBlockBytes : UINT64_MAX));
+    return fail(
+        Errc::kCorrupt,
+        fmt::format("superblock at block {}: the volume has {} blocks, its device only {}: a truncated image, or a "
+                    "partition made smaller; enlarge the device to {} bytes",
+                    where.value(), blocks, device_bytes / kBlockBytes,
+                    blocks <= UINT64_MAX / kBlockBytes ? blocks * kBlockBytes : UINT64_MAX));
   }
   TRY(check_areas(superblock, where));
   const Layout layout(superblock);
@@ -158,15 +160,17 @@ Status check_superblock(const DiskSuperblock& superblock, BlockNo where, std::ui
 Status check_group_table(const DiskGroupTable& table, const DiskSuperblock& superblock, const Layout& layout,
                          std::uint64_t index, BlockNo where) {
   const auto bad = [&](std::string_view what) {
-    return fail(Errc::kCorrupt,
-                fmt::format("group table at block {}: {}; run fsck.weft", where.value(), what));
+    return fail(Errc::kCorrupt, fmt::format("group table at block {}: {}; run fsck.weft", where.value(), what));
   };
   if (table.magic != kGroupTableMagic) return bad("no magic number");
-  if (table.crc != crc_with_hole(as_bytes_of(table), offsetof(DiskGroupTable, crc))) return bad("its checksum does not match");
+  if (table.crc != crc_with_hole(as_bytes_of(table), offsetof(DiskGroupTable, crc)))
+    return bad("its checksum does not match");
   if (!(table.uuid == superblock.uuid)) return bad("it belongs to another volume");
-  if (table.index != index) return bad(fmt::format("says that it is block {} of the table, not {}", table.index.get(), index));
+  if (table.index != index)
+    return bad(fmt::format("says that it is block {} of the table, not {}", table.index.get(), index));
   if (table.checkpoint == 0 || table.checkpoint > superblock.checkpoint) {
-    return bad(fmt::format("written by checkpoint {}, the newest is {}", table.checkpoint.get(), superblock.checkpoint.get()));
+    return bad(
+        fmt::format("written by checkpoint {}, the newest is {}", table.checkpoint.get(), superblock.checkpoint.get()));
   }
   for (std::uint32_t i = 0; i < kGroupsPerTableBlock; ++i) {
     const DiskGroup& group = table.groups[i];
@@ -177,14 +181,15 @@ Status check_group_table(const DiskGroupTable& table, const DiskSuperblock& supe
     }
     const std::uint32_t most = layout.initially_free(number);
     if (group.free_blocks > most || ((group.flags & kGroupUninitialised) != 0 && group.free_blocks != most)) {
-      return bad(fmt::format("group {}: cannot have {} of at most {} blocks free", number, group.free_blocks.get(), most));
+      return bad(
+          fmt::format("group {}: cannot have {} of at most {} blocks free", number, group.free_blocks.get(), most));
     }
   }
   return {};
 }
 
-Status check_bitmap(std::span<const std::byte> bitmap, const DiskGroup& group, const Layout& layout, std::uint64_t index,
-                    BlockNo where) {
+Status check_bitmap(std::span<const std::byte> bitmap, const DiskGroup& group, const Layout& layout,
+                    std::uint64_t index, BlockNo where) {
   const auto bad = [&](std::string_view what) {
     return fail(Errc::kCorrupt,
                 fmt::format("bitmap of group {} at block {}: {}; run fsck.weft", index, where.value(), what));
@@ -200,7 +205,8 @@ Status check_bitmap(std::span<const std::byte> bitmap, const DiskGroup& group, c
     used += static_cast<std::uint32_t>(std::popcount(word));
   }
   if (kBlocksPerGroup - used != group.free_blocks) {
-    return bad(fmt::format("has {} free blocks, the group table says {}", kBlocksPerGroup - used, group.free_blocks.get()));
+    return bad(
+        fmt::format("has {} free blocks, the group table says {}", kBlocksPerGroup - used, group.free_blocks.get()));
   }
   return {};
 }
@@ -209,7 +215,10 @@ std::uint32_t MapView::checksum(std::size_t index) const noexcept { return load<
 
 MapView map_view(const ChangeView& change) noexcept {
   const auto extent = load<DiskExtent>(change.value);
-  return {{BlockNo(extent.block.get()), extent.length}, extent.birth, extent.flags, change.value.subspan(sizeof(DiskExtent))};
+  return {{BlockNo(extent.block.get()), extent.length},
+          extent.birth,
+          extent.flags,
+          change.value.subspan(sizeof(DiskExtent))};
 }
 
 namespace {
@@ -230,7 +239,8 @@ Status check_map(const ChangeView& change, const Layout& layout) {
     return fail(Errc::kCorrupt, fmt::format("an extent at file block {}", change.key.offset()));
   }
   if (!is_data(layout, map.blocks)) {
-    return fail(Errc::kCorrupt, fmt::format("an extent at blocks {}+{}, which are not for data", map.blocks.start.value(), length));
+    return fail(Errc::kCorrupt,
+                fmt::format("an extent at blocks {}+{}, which are not for data", map.blocks.start.value(), length));
   }
   return {};
 }
@@ -239,16 +249,17 @@ Status check_change(const ChangeView& change, const Layout& layout) {
   if (!known_kind(change.key.kind())) {
     return fail(Errc::kCorrupt, fmt::format("a key of kind {}", static_cast<unsigned>(change.key.kind())));
   }
-  if ((change.flags & ~kChangeFreshData) != 0) return fail(Errc::kCorrupt, fmt::format("change flags {:#x}", change.flags));
+  if ((change.flags & ~kChangeFreshData) != 0)
+    return fail(Errc::kCorrupt, fmt::format("change flags {:#x}", change.flags));
   switch (change.kind) {
     case ChangeKind::kPut:
-      if (change.value.size() > kMaxValueBytes) return fail(Errc::kCorrupt, fmt::format("a value of {} bytes", change.value.size()));
+      if (change.value.size() > kMaxValueBytes)
+        return fail(Errc::kCorrupt, fmt::format("a value of {} bytes", change.value.size()));
       return {};
     case ChangeKind::kErase:
       if (!change.value.empty()) return fail(Errc::kCorrupt, "an erasure with a value");
       return {};
-    case ChangeKind::kMap:
-      return check_map(change, layout);
+    case ChangeKind::kMap: return check_map(change, layout);
     case ChangeKind::kUnmap: {
       if (change.key.kind() != KeyKind::kExtent || change.value.size() != sizeof(le64)) {
         return fail(Errc::kCorrupt, "an unmap change that is not one");
@@ -268,10 +279,12 @@ Status for_each_change(std::span<const std::byte> transaction, FunctionRef<Statu
   const auto header = load<DiskTransaction>(transaction);
   std::size_t at = sizeof(DiskTransaction);
   for (std::uint32_t i = 0; i < header.changes; ++i) {
-    if (transaction.size() - at < sizeof(DiskChange)) return fail(Errc::kCorrupt, "a transaction that ends within a change");
+    if (transaction.size() - at < sizeof(DiskChange))
+      return fail(Errc::kCorrupt, "a transaction that ends within a change");
     const auto change = load<DiskChange>(transaction, at);
     at += sizeof(DiskChange);
-    if (transaction.size() - at < change.value_length) return fail(Errc::kCorrupt, "a transaction that ends within a value");
+    if (transaction.size() - at < change.value_length)
+      return fail(Errc::kCorrupt, "a transaction that ends within a value");
     TRY(visit({static_cast<ChangeKind>(change.kind), change.flags, Key::from_raw(change.key.object, change.key.tag),
                transaction.subspan(at, change.value_length)}));
     at += change.value_length;

@@ -38,8 +38,8 @@ inline constexpr std::uint64_t kFeaturesRoCompatKnown = 0;
 Status check_group_table(const DiskGroupTable& table, const DiskSuperblock& superblock, const Layout& layout,
                          std::uint64_t index, BlockNo where);
 // The bitmap of an initialised group against its entry, which has passed check_group_table().
-Status check_bitmap(std::span<const std::byte> bitmap, const DiskGroup& group, const Layout& layout, std::uint64_t index,
-                    BlockNo where);
+Status check_bitmap(std::span<const std::byte> bitmap, const DiskGroup& group, const Layout& layout,
+                    std::uint64_t index, BlockNo where);
 
 // One change of a transaction. `value` borrows the transaction's bytes.
 struct ChangeView {

@@ -30,9 +30,11 @@ class NodeChecker {
       if (crc != node_.crc) return bad("has a wrong checksum");
     }
     if (node_.uuid != expected_.uuid) return bad("belongs to another volume");
-    if (node_.block != expected_.block.value()) return bad("was written for block " + std::to_string(node_.block.get()));
+    if (node_.block != expected_.block.value())
+      return bad("was written for block " + std::to_string(node_.block.get()));
     if (node_.birth != expected_.birth.value()) {
-      return bad("is of checkpoint " + std::to_string(node_.birth.get()) + " instead of " + std::to_string(expected_.birth.value()));
+      return bad("is of checkpoint " + std::to_string(node_.birth.get()) + " instead of " +
+                 std::to_string(expected_.birth.value()));
     }
     if (node_.level != expected_.level || node_.level > kMaxLevel) {
       return bad("is of level " + std::to_string(node_.level) + " instead of " + std::to_string(expected_.level));
@@ -45,14 +47,15 @@ class NodeChecker {
 
  private:
   [[nodiscard]] Status bad(std::string what) const {
-    return fail(Errc::kCorrupt, "tree node in block " + std::to_string(expected_.block.value()) + " " + std::move(what) +
-                                    "; run fsck.weft");
+    return fail(Errc::kCorrupt, "tree node in block " + std::to_string(expected_.block.value()) + " " +
+                                    std::move(what) + "; run fsck.weft");
   }
 
   Status leaf() {
     const std::uint32_t count = node_.count;
     const std::uint32_t slots_end = sizeof(DiskNode) + count * static_cast<std::uint32_t>(sizeof(DiskLeafSlot));
-    if (slots_end > kBlockBytes || node_.heap_start < slots_end || node_.heap_start > kBlockBytes) return bad("has a wrong count");
+    if (slots_end > kBlockBytes || node_.heap_start < slots_end || node_.heap_start > kBlockBytes)
+      return bad("has a wrong count");
     std::pair<std::uint16_t, std::uint16_t> places[kBlockBytes / sizeof(DiskLeafSlot)];
     Key previous;
     std::uint64_t mapped_until = 0;  // by extents of the previous key's object
@@ -98,7 +101,8 @@ class NodeChecker {
       if (i == 0 ? key != expected_.low : key <= previous) return bad("has keys out of order");
       if (key >= expected_.high) return bad("has a key out of its bounds");
       const BlockNo child(entry.child.block);
-      if (child < expected_.first_block || child >= expected_.end_block || child == expected_.block) return bad("has a child outside the data area");
+      if (child < expected_.first_block || child >= expected_.end_block || child == expected_.block)
+        return bad("has a child outside the data area");
       if (entry.child.birth > expected_.birth.value()) return bad("is older than its child");
       previous = key;
     }
@@ -120,11 +124,14 @@ bool check_extent(std::span<const std::byte> value, std::uint64_t first, BlockNo
   if ((extent.flags & ~kExtentFlagsKnown) != 0) return why = "has an extent with unknown flags", false;
   const bool plain = extent.flags != 0;
   const std::uint32_t length = extent.length;
-  if (length == 0 || length > (plain ? kMaxPlainBlocks : kMaxChecksummedBlocks)) return why = "has an extent of a wrong length", false;
-  if (value.size() != sizeof(extent) + (plain ? 0 : std::size_t{length} * 4)) return why = "has an extent with wrong checksums", false;
+  if (length == 0 || length > (plain ? kMaxPlainBlocks : kMaxChecksummedBlocks))
+    return why = "has an extent of a wrong length", false;
+  if (value.size() != sizeof(extent) + (plain ? 0 : std::size_t{length} * 4))
+    return why = "has an extent with wrong checksums", false;
   if (length > kMaxKeyOffset - first) return why = "has an extent past the largest offset", false;
   const BlockNo block(extent.block);
-  if (block < first_block || block >= end_block || length > end_block - block) return why = "has an extent outside the data area", false;
+  if (block < first_block || block >= end_block || length > end_block - block)
+    return why = "has an extent outside the data area", false;
   return true;
 }
 

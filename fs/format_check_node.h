@@ -16,7 +16,7 @@
 namespace weft::fs {
 
 struct NodeExpectation {
-  BlockNo block;        // these five from the parent's entry ...
+  BlockNo block;  // these five from the parent's entry ...
   CheckpointNo birth;
   std::uint8_t level = 0;
   Key low;

@@ -36,8 +36,10 @@ Result<std::unique_ptr<GroupTable>> GroupTable::load(BlockDevice& device, const 
     }
   }
   if (free != superblock.free_blocks) {
-    return fail(Errc::kCorrupt, fmt::format("superblock of checkpoint {}: field free_blocks is {}, the group table has {}; run fsck.weft",
-                                            superblock.checkpoint.get(), superblock.free_blocks.get(), free));
+    return fail(
+        Errc::kCorrupt,
+        fmt::format("superblock of checkpoint {}: field free_blocks is {}, the group table has {}; run fsck.weft",
+                    superblock.checkpoint.get(), superblock.free_blocks.get(), free));
   }
   return result;
 }
@@ -85,8 +87,9 @@ GroupTable::Staged GroupTable::stage(const FrozenSpace& frozen, DiskSuperblock& 
   for (std::size_t i = 0; i < staged.table_indexes.size(); ++i) {
     const std::uint32_t index = staged.table_indexes[i];
     const std::size_t first = std::size_t{index} * kGroupsPerTableBlock;
-    std::vector<DiskGroup> entries(groups_.begin() + static_cast<std::ptrdiff_t>(first),
-                                   groups_.begin() + static_cast<std::ptrdiff_t>(std::min(first + kGroupsPerTableBlock, groups_.size())));
+    std::vector<DiskGroup> entries(
+        groups_.begin() + static_cast<std::ptrdiff_t>(first),
+        groups_.begin() + static_cast<std::ptrdiff_t>(std::min(first + kGroupsPerTableBlock, groups_.size())));
     for (; change != staged.groups.end() && change->first / kGroupsPerTableBlock == index; ++change) {
       entries[change->first - first] = change->second;
     }

@@ -47,7 +47,8 @@ class GroupTable final : public BitmapSource {
   void commit(const Staged& staged);
 
  private:
-  GroupTable(BlockDevice& device, const DiskSuperblock& superblock) : device_(device), superblock_(superblock), layout_(superblock) {}
+  GroupTable(BlockDevice& device, const DiskSuperblock& superblock)
+      : device_(device), superblock_(superblock), layout_(superblock) {}
 
   BlockDevice& device_;
   const DiskSuperblock superblock_;  // as loaded: for what never changes

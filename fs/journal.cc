@@ -61,8 +61,8 @@ bool Journal::has_room(std::uint64_t bytes) const noexcept {
 
 Result<LogRoom> Journal::reserve(std::uint64_t transaction_bytes, FunctionRef<Status()> make_room) {
   if (transaction_bytes > largest_transaction_bytes_) {
-    return fail(Errc::kNoSpace, fmt::format("a transaction of up to {} bytes; this volume's log takes {}", transaction_bytes,
-                                            largest_transaction_bytes_));
+    return fail(Errc::kNoSpace, fmt::format("a transaction of up to {} bytes; this volume's log takes {}",
+                                            transaction_bytes, largest_transaction_bytes_));
   }
   const std::uint64_t bytes = cost(transaction_bytes);
   std::unique_lock lock(lock_);
@@ -239,11 +239,13 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
   lock.lock();
   leading_ = false;
   if (!status) {
-    if (!failure_) failure_ = std::move(status).error().with("the log could not be written, the volume is read-only from here on");
+    if (!failure_)
+      failure_ = std::move(status).error().with("the log could not be written, the volume is read-only from here on");
     failed_.store(true, std::memory_order_release);
   } else {
     written_ = std::max(written_, last_lsn);
-    for (const Planned& record : planned) counts_.transactions += record.transactions, counts_.bytes += record.stored_bytes;
+    for (const Planned& record : planned)
+      counts_.transactions += record.transactions, counts_.bytes += record.stored_bytes;
     counts_.records += planned.size();
     // What was shut down meanwhile acknowledges nothing more (J4).
     if (flush) {

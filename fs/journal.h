@@ -144,9 +144,9 @@ class Journal {
   std::uint64_t tail_ = 0;
   std::uint64_t next_sequence_;
   std::uint64_t next_lsn_;
-  std::uint64_t written_;               // Lsn: in records that the device has taken
+  std::uint64_t written_;  // Lsn: in records that the device has taken
   std::uint64_t flushed_sequence_;
-  CheckpointNo checkpoint_;             // newest durable
+  CheckpointNo checkpoint_;  // newest durable
   bool leading_ = false;
   std::optional<Error> failure_;
   JournalCounts counts_;

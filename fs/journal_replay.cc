@@ -40,15 +40,17 @@ Result<Chain> follow_chain(LogReader& reader, const DiskSuperblock& superblock, 
   for (;;) {
     const std::uint64_t offset = chain.end_offset;
     const auto record = TRY(reader.record_at(offset));
-    if (!record || record->header.epoch != superblock.log_epoch || record->header.sequence != chain.plan.next_sequence) break;
+    if (!record || record->header.epoch != superblock.log_epoch || record->header.sequence != chain.plan.next_sequence)
+      break;
     const DiskRecord& header = record->header;
     const auto damage = [&](std::string_view what) {
       chain.plan.damage = Error(Errc::kCorrupt, fmt::format("log record {} at byte {} of the log: {}; run fsck.weft",
                                                             header.sequence.get(), offset, what));
     };
     if (header.checkpoint > superblock.checkpoint) {
-      damage(fmt::format("knows checkpoint {}, but the newest superblock that can be read is {}: newer ones have been lost",
-                         header.checkpoint.get(), superblock.checkpoint.get()));
+      damage(fmt::format(
+          "knows checkpoint {}, but the newest superblock that can be read is {}: newer ones have been lost",
+          header.checkpoint.get(), superblock.checkpoint.get()));
       break;
     }
     if (auto status = check_transactions(*record, layout); !status) {
@@ -59,14 +61,15 @@ Result<Chain> follow_chain(LogReader& reader, const DiskSuperblock& superblock, 
     const std::uint64_t end_lsn = header.first_lsn + header.transactions;
     // The first may begin with transactions that the checkpoint already has.
     if (header.transactions != 0 && (header.first_lsn > expected || (!first && header.first_lsn != expected))) {
-      damage(fmt::format("begins with transaction {} where {} is due: transactions are missing", header.first_lsn.get(), expected));
+      damage(fmt::format("begins with transaction {} where {} is due: transactions are missing", header.first_lsn.get(),
+                         expected));
       break;
     }
     if (header.transactions != 0) {
       first = false;
       if (end_lsn > expected) chain.plan.next_lsn = Lsn(end_lsn);
-      chain.plan.records.push_back({offset, header.sequence, header.first_lsn, header.flushed_sequence, header.length_bytes,
-                                    header.transactions});
+      chain.plan.records.push_back({offset, header.sequence, header.first_lsn, header.flushed_sequence,
+                                    header.length_bytes, header.transactions});
       if (end_lsn < expected) first = true;  // wholly in the checkpoint
     }
     chain.known_flushed = std::max<std::uint64_t>(chain.known_flushed, header.flushed_sequence);
@@ -90,20 +93,23 @@ Status search_rest(LogReader& reader, const DiskSuperblock& superblock, Chain& c
         continue;
       }
       const DiskRecord& header = record->header;
-      if (header.epoch > superblock.log_epoch || (header.epoch == superblock.log_epoch && header.checkpoint > superblock.checkpoint)) {
+      if (header.epoch > superblock.log_epoch ||
+          (header.epoch == superblock.log_epoch && header.checkpoint > superblock.checkpoint)) {
         chain.plan.damage = Error(
-            Errc::kCorrupt, fmt::format("the log holds a record of checkpoint {}, but the newest superblock that can be read is {}: "
-                                        "newer ones have been lost; run fsck.weft",
-                                        header.checkpoint.get(), superblock.checkpoint.get()));
+            Errc::kCorrupt,
+            fmt::format("the log holds a record of checkpoint {}, but the newest superblock that can be read is {}: "
+                        "newer ones have been lost; run fsck.weft",
+                        header.checkpoint.get(), superblock.checkpoint.get()));
       } else if (header.epoch == superblock.log_epoch && header.sequence > missing) {
         ++chain.plan.lost_records;
         if (header.flushed_sequence >= missing) {
           chain.plan.damage = Error(
               Errc::kCorrupt,
-              fmt::format("log record {} at byte {} of the log is unreadable, yet record {} knows it to have been flushed: "
-                          "acknowledged changes from transaction {} on are lost; run fsck.weft, or mount read-only to see "
-                          "the state before them",
-                          missing, chain.end_offset, header.sequence.get(), chain.plan.next_lsn.value()));
+              fmt::format(
+                  "log record {} at byte {} of the log is unreadable, yet record {} knows it to have been flushed: "
+                  "acknowledged changes from transaction {} on are lost; run fsck.weft, or mount read-only to see "
+                  "the state before them",
+                  missing, chain.end_offset, header.sequence.get(), chain.plan.next_lsn.value()));
         }
       }
       at += header.stored_bytes;

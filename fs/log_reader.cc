@@ -30,7 +30,8 @@ Result<std::span<const std::byte>> LogReader::window(std::uint64_t offset_bytes,
     TRY(device_.read(log_offset_bytes_ + start_bytes_, buffer_.bytes().first(bytes)));
     held_bytes_ = bytes;
   }
-  return std::span<const std::byte>(buffer_.bytes()).subspan(offset_bytes - start_bytes_, start_bytes_ + held_bytes_ - offset_bytes);
+  return std::span<const std::byte>(buffer_.bytes())
+      .subspan(offset_bytes - start_bytes_, start_bytes_ + held_bytes_ - offset_bytes);
 }
 
 Result<std::optional<LogReader::Record>> LogReader::record_at(std::uint64_t offset_bytes) {
@@ -48,7 +49,8 @@ Result<std::uint64_t> LogReader::find_magic(std::uint64_t from_bytes, std::uint6
   const le32 magic = kRecordMagic;
   for (std::uint64_t at = from_bytes; at < to_bytes;) {
     const std::span<const std::byte> bytes = TRY(window(at, kLogUnitBytes));
-    for (std::size_t i = 0; i + kLogUnitBytes <= bytes.size() && at < to_bytes; i += kLogUnitBytes, at += kLogUnitBytes) {
+    for (std::size_t i = 0; i + kLogUnitBytes <= bytes.size() && at < to_bytes;
+         i += kLogUnitBytes, at += kLogUnitBytes) {
       if (std::memcmp(bytes.data() + i, &magic, sizeof(magic)) == 0) return at;
     }
   }

@@ -15,7 +15,8 @@ class Journal;
 class LogRoom {
  public:
   LogRoom() noexcept = default;
-  LogRoom(LogRoom&& other) noexcept : journal_(std::exchange(other.journal_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  LogRoom(LogRoom&& other) noexcept
+      : journal_(std::exchange(other.journal_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   LogRoom& operator=(LogRoom&& other) noexcept {
     std::swap(journal_, other.journal_);
     std::swap(bytes_, other.bytes_);

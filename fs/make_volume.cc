@@ -37,12 +37,14 @@ Result<std::uint32_t> choose_log_blocks(std::uint64_t volume_bytes, std::uint64_
   bytes = round_up(bytes, kBlockBytes);
   const std::uint64_t most = std::min<std::uint64_t>(std::uint64_t{kMaxLogBlocks} * kBlockBytes, volume_bytes / 4);
   if (bytes < kLeastLogBytes || bytes > most) {
-    return fail(Errc::kInvalid, fmt::format("a log of {} bytes; a volume of this size takes {} to {}", asked_bytes, kLeastLogBytes, most));
+    return fail(Errc::kInvalid, fmt::format("a log of {} bytes; a volume of this size takes {} to {}", asked_bytes,
+                                            kLeastLogBytes, most));
   }
   return static_cast<std::uint32_t>(bytes / kBlockBytes);
 }
 
-void fill_root_node(std::span<std::byte> block, const DiskSuperblock& superblock, std::uint32_t uid, std::uint32_t gid) {
+void fill_root_node(std::span<std::byte> block, const DiskSuperblock& superblock, std::uint32_t uid,
+                    std::uint32_t gid) {
   DiskInode inode{};
   inode.mode = S_IFDIR | 0755;
   inode.uid = uid;
@@ -93,8 +95,8 @@ Status wipe_log_head(BlockDevice& device, const Layout& layout) {
   return device.write(layout.log_offset_bytes(), zeros.bytes());
 }
 
-Status write_tables(BlockDevice& device, const Layout& layout, const DiskSuperblock& superblock, std::uint64_t root_group,
-                    const DiskGroup& root_entry) {
+Status write_tables(BlockDevice& device, const Layout& layout, const DiskSuperblock& superblock,
+                    std::uint64_t root_group, const DiskGroup& root_entry) {
   constexpr std::uint32_t kAtATime = 64;
   AlignedBuffer buffer(std::min(layout.table_blocks, kAtATime) * 2 * kBlockBytes);
   std::vector<DiskGroup> groups;
@@ -126,13 +128,16 @@ Status write_tables(BlockDevice& device, const Layout& layout, const DiskSuperbl
 Status make_volume(BlockDevice& device, const MakeVolumeOptions& options, std::uint32_t uid, std::uint32_t gid) {
   Clock& clock = options.clock != nullptr ? *options.clock : system_clock();
   const BlockDevice::Geometry geometry = device.geometry();
-  const std::uint64_t block_count = std::min<std::uint64_t>(geometry.size_bytes / kBlockBytes, kMaxGroups * kBlocksPerGroup);
+  const std::uint64_t block_count =
+      std::min<std::uint64_t>(geometry.size_bytes / kBlockBytes, kMaxGroups * kBlocksPerGroup);
   if (geometry.read_only) return fail(Errc::kReadOnly, fmt::format("{}: is read-only", device.name()));
   if (geometry.size_bytes < kMinVolumeBytes) {
-    return fail(Errc::kNoSpace, fmt::format("{}: {} bytes; the smallest volume is {}", device.name(), geometry.size_bytes, kMinVolumeBytes));
+    return fail(Errc::kNoSpace, fmt::format("{}: {} bytes; the smallest volume is {}", device.name(),
+                                            geometry.size_bytes, kMinVolumeBytes));
   }
   if (options.label.size() > sizeof(DiskSuperblock::label)) {
-    return fail(Errc::kInvalid, fmt::format("a label of {} bytes; the longest is {}", options.label.size(), sizeof(DiskSuperblock::label)));
+    return fail(Errc::kInvalid, fmt::format("a label of {} bytes; the longest is {}", options.label.size(),
+                                            sizeof(DiskSuperblock::label)));
   }
   const std::uint32_t log_blocks = TRY(choose_log_blocks(block_count * kBlockBytes, options.log_bytes));
   const Layout layout = Layout::plan(block_count, log_blocks);
@@ -144,7 +149,8 @@ Status make_volume(BlockDevice& device, const MakeVolumeOptions& options, std::u
   Entropy& entropy = options.entropy != nullptr ? *options.entropy : system_entropy();
   if (options.uuid == DiskUuid{}) {
     entropy.fill(as_writable_bytes_of(superblock.uuid));
-    superblock.uuid.bytes[6] = static_cast<std::uint8_t>((superblock.uuid.bytes[6] & 0x0f) | 0x40);  // RFC 9562: version 4
+    superblock.uuid.bytes[6] =
+        static_cast<std::uint8_t>((superblock.uuid.bytes[6] & 0x0f) | 0x40);  // RFC 9562: version 4
     superblock.uuid.bytes[8] = static_cast<std::uint8_t>((superblock.uuid.bytes[8] & 0x3f) | 0x80);
   }
   std::memcpy(superblock.label, options.label.data(), options.label.size());
@@ -171,7 +177,8 @@ Status make_volume(BlockDevice& device, const MakeVolumeOptions& options, std::u
 
   const BlockNo root = layout.data_start();
   if (root.value() >= block_count - 2) {
-    return fail(Errc::kNoSpace, fmt::format("{}: a log of {} blocks leaves no room for files", device.name(), log_blocks));
+    return fail(Errc::kNoSpace,
+                fmt::format("{}: a log of {} blocks leaves no room for files", device.name(), log_blocks));
   }
   superblock.root.block = root.value();
   superblock.root.birth = 1;

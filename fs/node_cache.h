@@ -86,10 +86,10 @@ class NodeCache {
   Node* add(BlockNo block, CheckpointNo birth, PageRef page, NodeState state);
   void grow();
 
-  std::size_t limit_;                // nodes
-  unsigned shift_;                   // 64 - log2 of the number of buckets
+  std::size_t limit_;  // nodes
+  unsigned shift_;     // 64 - log2 of the number of buckets
   std::vector<Node*> buckets_;
-  Node clean_, dirty_, writing_;     // heads of circular lists; the clock's hand is at clean_.next
+  Node clean_, dirty_, writing_;  // heads of circular lists; the clock's hand is at clean_.next
   std::size_t clean_count_ = 0;
   std::atomic<std::size_t> count_{0};
   std::atomic<std::size_t> dirty_count_{0};

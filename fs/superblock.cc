@@ -41,7 +41,8 @@ Result<FoundSuperblock> find_superblock(BlockDevice& device) {
   const std::uint64_t device_bytes = device.geometry().size_bytes;
   const std::uint64_t device_blocks = device_bytes / kBlockBytes;
   if (device_blocks < 4) {
-    return fail(Errc::kWrongFormat, fmt::format("{}: {} bytes are too few for a Weft volume", device.name(), device_bytes));
+    return fail(Errc::kWrongFormat,
+                fmt::format("{}: {} bytes are too few for a Weft volume", device.name(), device_bytes));
   }
   std::vector<Slot> found;
   std::optional<Error> error;
@@ -60,7 +61,8 @@ Result<FoundSuperblock> find_superblock(BlockDevice& device) {
       std::vector<Slot> far;
       look_at(device, BlockNo(blocks - back), far, error);
       // A leftover of another volume is not a slot of this one.
-      if (!far.empty() && far.front().superblock.uuid == slot.superblock.uuid) look_at(device, BlockNo(blocks - back), found, error);
+      if (!far.empty() && far.front().superblock.uuid == slot.superblock.uuid)
+        look_at(device, BlockNo(blocks - back), found, error);
     }
   }
   if (found.empty()) {

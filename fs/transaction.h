@@ -28,9 +28,9 @@ class Volume;
 // The most that a transaction will ask for; begin() refuses (kNoSpace) or waits (for room in the log) on that ground, so that
 // nothing after it can fail for lack of space. Too high is harmless, too low is a bug and checked.
 struct TransactionNeeds {
-  std::uint32_t changes = 8;        // puts, erases, maps and unmaps
-  std::uint32_t value_bytes = 2048; // of all of them together
-  std::uint64_t data_blocks = 0;    // for allocate()
+  std::uint32_t changes = 8;         // puts, erases, maps and unmaps
+  std::uint32_t value_bytes = 2048;  // of all of them together
+  std::uint64_t data_blocks = 0;     // for allocate()
   // May draw on the space held back so that a full volume can still delete: for what gives back more than it takes.
   bool frees_space = false;
 };
@@ -42,7 +42,7 @@ class Transaction {
   Transaction(const Transaction&) = delete;
   ~Transaction();
 
-  void put(Key key, std::span<const std::byte> value);       // at most kMaxValueBytes
+  void put(Key key, std::span<const std::byte> value);  // at most kMaxValueBytes
   void erase(Key key);
   // File blocks [first, first + extent length) of `owner` become `blocks`. `checksums`: one a block, or none with a flag that says so;
   // `blocks` beyond what one extent may hold are split into several changes. `fresh`: see kChangeFreshData.
@@ -67,13 +67,13 @@ class Transaction {
   [[nodiscard]] std::span<const std::byte> finish();
   void settle();
 
-  LogRoom log_room_;                     // set by Volume::begin()
-  Reservation reservation_;              // no allocator: over, or moved from
-  std::vector<std::byte> bytes_;         // DiskTransaction and its changes so far
+  LogRoom log_room_;              // set by Volume::begin()
+  Reservation reservation_;       // no allocator: over, or moved from
+  std::vector<std::byte> bytes_;  // DiskTransaction and its changes so far
   std::uint32_t changes_ = 0;
   TransactionNeeds needs_;
-  std::vector<BlockRange> unmapped_;     // allocated, not mapped (yet)
-  std::vector<BlockRange> mapped_;       // allocated and mapped
+  std::vector<BlockRange> unmapped_;  // allocated, not mapped (yet)
+  std::vector<BlockRange> mapped_;    // allocated and mapped
 };
 
 }  // namespace weft::fs

@@ -56,8 +56,10 @@ Result<std::optional<ChangeView>> TransactionReader::next() {
       if ((view.extent.flags & ~kExtentFlagsKnown) != 0) return malformed("a map with unknown flags");
       const bool plain = view.extent.flags != 0;
       view.blocks = view.extent.length;
-      if (view.blocks == 0 || view.blocks > (plain ? kMaxPlainBlocks : kMaxChecksummedBlocks)) return malformed("a map of a wrong length");
-      if (view.value.size() != sizeof(DiskExtent) + (plain ? 0 : view.blocks * 4)) return malformed("a map with wrong checksums");
+      if (view.blocks == 0 || view.blocks > (plain ? kMaxPlainBlocks : kMaxChecksummedBlocks))
+        return malformed("a map of a wrong length");
+      if (view.value.size() != sizeof(DiskExtent) + (plain ? 0 : view.blocks * 4))
+        return malformed("a map with wrong checksums");
       break;
     }
     case ChangeKind::kUnmap: {
@@ -68,8 +70,7 @@ Result<std::optional<ChangeView>> TransactionReader::next() {
       if (view.blocks == 0) return malformed("an empty unmap");
       break;
     }
-    default:
-      return malformed("unknown kind of change");
+    default: return malformed("unknown kind of change");
   }
   if (view.blocks > kMaxKeyOffset - view.key.offset()) return malformed("a range past the largest offset");
   rest_ = rest_.subspan(sizeof(change) + view.value.size());

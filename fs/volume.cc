@@ -66,11 +66,17 @@ JournalConfig journal_config(const DiskSuperblock& superblock, const Layout& lay
 }  // namespace
 
 struct Volume::Parts {
-  Parts(BlockDevice& device_in, const VolumeOptions& options_in, const DiskSuperblock& found, std::unique_ptr<GroupTable> groups_in,
-        const LogPlan& plan)
-      : device(device_in), options(options_in), clock(options.clock != nullptr ? *options.clock : system_clock()),
-        superblock(found), layout(found), groups(std::move(groups_in)), allocator(allocator_config(layout, *groups), *groups),
-        tree(device, allocator, tree_config(found, options)), journal(device, journal_config(found, layout, plan)),
+  Parts(BlockDevice& device_in, const VolumeOptions& options_in, const DiskSuperblock& found,
+        std::unique_ptr<GroupTable> groups_in, const LogPlan& plan)
+      : device(device_in),
+        options(options_in),
+        clock(options.clock != nullptr ? *options.clock : system_clock()),
+        superblock(found),
+        layout(found),
+        groups(std::move(groups_in)),
+        allocator(allocator_config(layout, *groups), *groups),
+        tree(device, allocator, tree_config(found, options)),
+        journal(device, journal_config(found, layout, plan)),
         checkpointer(device, found, tree, allocator, *groups, journal, counters),
         housekeeper(checkpointer, journal, std::chrono::milliseconds(options.commit_interval_ms)) {
     counters.next_inode = superblock.next_inode.get();
@@ -107,7 +113,8 @@ Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOp
   const FoundSuperblock found = TRY(find_superblock(device));
   const DiskSuperblock& superblock = found.superblock;
   VolumeOptions effective = options;
-  if (const std::uint64_t unknown = superblock.features_ro_compat & ~kFeaturesRoCompatKnown; unknown != 0 && !options.read_only) {
+  if (const std::uint64_t unknown = superblock.features_ro_compat & ~kFeaturesRoCompatKnown;
+      unknown != 0 && !options.read_only) {
     log_warning("%s: has features that this program can only read (%#llx): mounted read-only", device.name().c_str(),
                 static_cast<unsigned long long>(unknown));
     effective.read_only = true;
@@ -173,7 +180,9 @@ Volume::~Volume() = default;
 
 // ------------------------------------------------------------------------------------------------------- reading
 
-Result<bool> Volume::get(Key key, FunctionRef<void(std::span<const std::byte>)> visit) { return parts_->tree.get(key, visit); }
+Result<bool> Volume::get(Key key, FunctionRef<void(std::span<const std::byte>)> visit) {
+  return parts_->tree.get(key, visit);
+}
 
 Status Volume::scan(Key from, Key to, FunctionRef<bool(Key, std::span<const std::byte>)> visit) {
   return parts_->tree.scan(from, to, visit);
@@ -220,8 +229,8 @@ Status Volume::Parts::apply(std::span<const std::byte> transaction, FunctionRef<
     // Under the exclusive tree lock, so that a checkpoint sees number and keys of the same instant.
     counters.inode_count.fetch_add(static_cast<std::uint64_t>(effects.inodes), std::memory_order_relaxed);
     std::uint64_t next = counters.next_inode.load(std::memory_order_relaxed);
-    while (next <= effects.highest_inode && !counters.next_inode.compare_exchange_weak(next, effects.highest_inode + 1)) {
-    }
+    while (next <= effects.highest_inode &&
+           !counters.next_inode.compare_exchange_weak(next, effects.highest_inode + 1)) {}
     in_order();
   }));
   if (effects.damage) damaged(Error(Errc::kCorrupt, *effects.damage), false);
@@ -238,14 +247,16 @@ Result<Lsn> Volume::commit(Transaction&& transaction) {
   }
   const std::span<const std::byte> bytes = transaction.finish();
   Lsn lsn;
-  if (auto status = parts.apply(bytes, [&] { lsn = parts.journal.append(bytes, std::move(transaction.log_room_)); }); !status) {
+  if (auto status = parts.apply(bytes, [&] { lsn = parts.journal.append(bytes, std::move(transaction.log_room_)); });
+      !status) {
     // Part of it may be in the tree.
     if (status.error() == Errc::kCorrupt) parts.damaged(status.error(), true);
     return fail(std::move(status).error());
   }
   transaction.settle();
   (void)parts.journal.write_out_if_much();  // a failure shows at the next begin() or make_durable()
-  if (parts.journal.wants_checkpoint() || parts.tree.dirty_bytes() > parts.options.cache_bytes / 2) parts.request_checkpoint();
+  if (parts.journal.wants_checkpoint() || parts.tree.dirty_bytes() > parts.options.cache_bytes / 2)
+    parts.request_checkpoint();
   return lsn;
 }
 

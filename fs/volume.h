@@ -38,11 +38,11 @@ class Entropy;
 namespace weft::fs {
 
 struct VolumeOptions {
-  bool read_only = false;                          // replays in memory only; writes nothing
-  std::uint64_t cache_bytes = 64 << 20;            // tree nodes kept in memory, dirty ones included
-  std::uint32_t commit_interval_ms = 5000;         // unasked, committed transactions become durable within this
-  bool background = true;                          // fibers of its own for interval commits and checkpoints; false: only when called (tests)
-  Clock* clock = nullptr;                          // null: system_clock()
+  bool read_only = false;                   // replays in memory only; writes nothing
+  std::uint64_t cache_bytes = 64 << 20;     // tree nodes kept in memory, dirty ones included
+  std::uint32_t commit_interval_ms = 5000;  // unasked, committed transactions become durable within this
+  bool background = true;  // fibers of its own for interval commits and checkpoints; false: only when called (tests)
+  Clock* clock = nullptr;  // null: system_clock()
 };
 
 struct VolumeSpace {
@@ -77,19 +77,19 @@ class Volume {
   Result<Lsn> commit(Transaction&& transaction);
   // Returns when every transaction up to `lsn` is on the device. Callers at the same time share one record and one flush.
   Status make_durable(Lsn lsn);
-  [[nodiscard]] Lsn committed() const noexcept;      // highest committed; does not park
-  [[nodiscard]] Lsn durable() const noexcept;        // does not park
+  [[nodiscard]] Lsn committed() const noexcept;  // highest committed; does not park
+  [[nodiscard]] Lsn durable() const noexcept;    // does not park
   // All of the tree to its place, log emptied.
   Status checkpoint();
 
   // -- Numbers and facts; none of these parks
-  InodeNo new_inode();                               // never returned before; belongs to the transaction that first puts it
+  InodeNo new_inode();  // never returned before; belongs to the transaction that first puts it
   [[nodiscard]] VolumeSpace space() const noexcept;
   [[nodiscard]] const DiskUuid& uuid() const noexcept;
   [[nodiscard]] std::string label() const;
   [[nodiscard]] std::span<const std::uint8_t, 16> hash_seed() const noexcept;
-  [[nodiscard]] bool read_only() const noexcept;     // as mounted, or because it failed
-  [[nodiscard]] std::optional<Error> failure() const; // why it turned read-only
+  [[nodiscard]] bool read_only() const noexcept;       // as mounted, or because it failed
+  [[nodiscard]] std::optional<Error> failure() const;  // why it turned read-only
   [[nodiscard]] BlockDevice& device() noexcept;
   [[nodiscard]] Clock& clock() noexcept;
   // Records that something cannot be believed: logs it and sets kStateErrors; with `fatal` turns the volume read-only.
@@ -108,11 +108,11 @@ class Volume {
 
 struct MakeVolumeOptions {
   std::string label;
-  DiskUuid uuid{};                       // all zero: a random one
-  std::uint64_t log_bytes = 0;           // 0: by the volume's size
+  DiskUuid uuid{};              // all zero: a random one
+  std::uint64_t log_bytes = 0;  // 0: by the volume's size
   bool discard = true;
-  Clock* clock = nullptr;                // null: system_clock()
-  Entropy* entropy = nullptr;            // for uuid and hash seed; null: system_entropy()
+  Clock* clock = nullptr;      // null: system_clock()
+  Entropy* entropy = nullptr;  // for uuid and hash seed; null: system_entropy()
 };
 
 // Writes an empty file system (a root directory, mode 0755, owned by `uid`:`gid`) over all of `device`. Parks.

@@ -50,7 +50,8 @@ Status check_block_io(const BlockDevice::Geometry& geometry, const BlockIo& io, 
       return fail(Errc::kInvalid, describe_range(io, name) + ": its vectors hold " + std::to_string(total));
   }
   if ((misfit & mask) != 0)
-    return fail(Errc::kInvalid, describe_range(io, name) + ": not aligned to " + std::to_string(geometry.alignment_bytes));
+    return fail(Errc::kInvalid,
+                describe_range(io, name) + ": not aligned to " + std::to_string(geometry.alignment_bytes));
   if (io.length_bytes > geometry.size_bytes || io.offset_bytes > geometry.size_bytes - io.length_bytes)
     return fail(Errc::kInvalid, describe_range(io, name) + ": past the end of a device of " +
                                     std::to_string(geometry.size_bytes) + " bytes");

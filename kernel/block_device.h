@@ -33,15 +33,15 @@ enum class BlockOp : std::uint8_t { kRead, kWrite, kFlush, kDiscard };
 struct BlockIo {
   BlockOp op = BlockOp::kRead;
   std::uint64_t offset_bytes = 0;
-  std::uint64_t length_bytes = 0;          // of all vectors together; the range of a discard; 0 for a flush
-  std::span<const iovec> vectors;          // empty for flush and discard
+  std::uint64_t length_bytes = 0;  // of all vectors together; the range of a discard; 0 for a flush
+  std::span<const iovec> vectors;  // empty for flush and discard
 };
 
 class BlockDevice {
  public:
   struct Geometry {
     std::uint64_t size_bytes = 0;
-    std::uint32_t alignment_bytes = 512;   // power of two, 512..4096: of offsets, lengths and memory
+    std::uint32_t alignment_bytes = 512;  // power of two, 512..4096: of offsets, lengths and memory
     bool can_discard = false;
     bool read_only = false;
   };

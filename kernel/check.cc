@@ -6,7 +6,8 @@
 namespace weft {
 
 void check_failed(const char* condition, const char* file, int line) noexcept {
-  std::fprintf(stderr, "weft: internal error: %s does not hold (%s:%d). This is a bug; what was acknowledged is safe.\n",
+  std::fprintf(stderr,
+               "weft: internal error: %s does not hold (%s:%d). This is a bug; what was acknowledged is safe.\n",
                condition, file, line);
   std::abort();
 }

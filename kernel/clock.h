@@ -10,8 +10,8 @@ namespace weft {
 
 // A point of wall-clock time as file systems store it.
 struct Timespec {
-  std::int64_t seconds = 0;         // since 1970-01-01 UTC, may be negative
-  std::uint32_t nanoseconds = 0;    // below 1,000,000,000
+  std::int64_t seconds = 0;       // since 1970-01-01 UTC, may be negative
+  std::uint32_t nanoseconds = 0;  // below 1,000,000,000
   auto operator<=>(const Timespec&) const noexcept = default;
 };
 

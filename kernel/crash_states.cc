@@ -91,8 +91,10 @@ class Enumeration {
       const std::uint64_t sectors = recording_.writes()[unflushed_[torn]].length_bytes / kSector;
       if (sectors < 2) continue;
       const Survivor parts[] = {
-          {unflushed_[torn], 0, 1, true},            {unflushed_[torn], sectors - 1, 1, true},
-          {unflushed_[torn], sectors / 2, 1, true},  {unflushed_[torn], 0, sectors / 2, false},
+          {unflushed_[torn], 0, 1, true},
+          {unflushed_[torn], sectors - 1, 1, true},
+          {unflushed_[torn], sectors / 2, 1, true},
+          {unflushed_[torn], 0, sectors / 2, false},
       };
       for (const Survivor& part : parts) {
         for (const bool others : {true, false}) {

@@ -21,9 +21,9 @@
 namespace weft {
 
 struct CrashOptions {
-  std::size_t exhaustive_up_to = 12;   // unflushed writes of which all subsets are tried
-  std::size_t pairs_up_to = 32;        // unflushed writes of which all pairs are dropped and kept
-  std::size_t samples = 32;            // random subsets at each prefix, where not exhaustive
+  std::size_t exhaustive_up_to = 12;  // unflushed writes of which all subsets are tried
+  std::size_t pairs_up_to = 32;       // unflushed writes of which all pairs are dropped and kept
+  std::size_t samples = 32;           // random subsets at each prefix, where not exhaustive
   bool tears = true;
   std::uint64_t seed = 1;
   std::size_t most_states = ~std::size_t{0};
@@ -31,9 +31,9 @@ struct CrashOptions {
 
 struct CrashState {
   const DiskImage& content;
-  std::size_t prefix;                                  // the crash came after this many events
-  const std::vector<Recording::Survivor>& survivors;   // what of the unflushed is there: enough to build it again
-  std::uint64_t hash;                                  // of the content
+  std::size_t prefix;                                 // the crash came after this many events
+  const std::vector<Recording::Survivor>& survivors;  // what of the unflushed is there: enough to build it again
+  std::uint64_t hash;                                 // of the content
 };
 
 // Returns how many states were shown. `visit` returns false to end early. At each prefix the state with all that had

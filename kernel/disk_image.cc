@@ -171,7 +171,8 @@ void DiskImage::list(const Part* part, unsigned level, std::uint64_t base, std::
     return;
   }
   for (std::uint64_t child = 0; child < kFanOut; ++child)
-    list(static_cast<const Inner*>(part)->children[child].get(), level - 1, base + child * chunks_per_child(level), into);
+    list(static_cast<const Inner*>(part)->children[child].get(), level - 1, base + child * chunks_per_child(level),
+         into);
 }
 
 std::vector<std::uint64_t> DiskImage::chunks() const {

@@ -82,7 +82,8 @@ Errc code_from_errno(int os_errno) noexcept {
 
 }  // namespace
 
-Error::Error(Errc code, std::string message) : code_(code), message_(std::make_unique<std::string>(std::move(message))) {}
+Error::Error(Errc code, std::string message)
+    : code_(code), message_(std::make_unique<std::string>(std::move(message))) {}
 
 Error::Error(const Error& other)
     : code_(other.code_),

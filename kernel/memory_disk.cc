@@ -46,8 +46,7 @@ Status MemoryDisk::run(std::span<const BlockIo> requests) {
         image_.discard(io.offset_bytes, io.length_bytes);
         break;
       }
-      case BlockOp::kFlush:
-        break;
+      case BlockOp::kFlush: break;
     }
   }
   return first_error;

@@ -101,7 +101,8 @@ Result<OpenDevice> open_device(const std::string& path, const OpenDeviceOptions&
   bool direct = options.direct;
   if (!opened && options.direct && opened.error().os_errno() == EINVAL) {
     if (options.require_direct)
-      return fail(Errc::kUnsupported, path + ": its file system has no direct I/O; choose another place or allow buffered I/O");
+      return fail(Errc::kUnsupported,
+                  path + ": its file system has no direct I/O; choose another place or allow buffered I/O");
     direct = false;
     opened = open_descriptor(path, options, exclusive);
   }

@@ -15,11 +15,11 @@ namespace weft {
 
 struct OpenDeviceOptions {
   bool read_only = false;
-  bool direct = true;                  // past the page cache where the file system can; see OpenDevice::direct
-  bool require_direct = false;         // fail with kUnsupported rather than use the page cache
+  bool direct = true;           // past the page cache where the file system can; see OpenDevice::direct
+  bool require_direct = false;  // fail with kUnsupported rather than use the page cache
   // A second opener is refused with kBusy: by flock(2), so between Wefts; a mounted block device is refused too.
   bool exclusive = true;
-  std::uint64_t create_bytes = 0;      // not 0: make the file, sparse, if it is not there; kept as it is if it is
+  std::uint64_t create_bytes = 0;  // not 0: make the file, sparse, if it is not there; kept as it is if it is
 };
 
 // A descriptor and what is known of it. Move-only; closes, and so unlocks, at its end.
@@ -34,8 +34,8 @@ class OpenDevice {
   std::string path;
   BlockDevice::Geometry geometry;
   bool is_block_device = false;
-  bool direct = false;                 // O_DIRECT is on; false on file systems that refuse it (older tmpfs, some network ones)
-  bool memory_backed = false;          // tmpfs or ramfs: I/O never waits, and nothing outlives the machine
+  bool direct = false;         // O_DIRECT is on; false on file systems that refuse it (older tmpfs, some network ones)
+  bool memory_backed = false;  // tmpfs or ramfs: I/O never waits, and nothing outlives the machine
 
  private:
   friend Result<OpenDevice> open_device(const std::string& path, const OpenDeviceOptions& options);

@@ -16,8 +16,8 @@ Status PosixDisk::transfer(const BlockIo& io) {
     std::size_t left = vector.iov_len;
     while (left > 0) {
       const auto at = static_cast<off_t>(offset);
-      const ssize_t moved = io.op == BlockOp::kRead ? pread(device_.fd(), data, left, at)
-                                                    : pwrite(device_.fd(), data, left, at);
+      const ssize_t moved =
+          io.op == BlockOp::kRead ? pread(device_.fd(), data, left, at) : pwrite(device_.fd(), data, left, at);
       if (moved < 0 && errno == EINTR) continue;
       if (moved <= 0) {
         const std::string what = std::string(io.op == BlockOp::kRead ? "read " : "write ") + device_.path +
@@ -37,8 +37,7 @@ Status PosixDisk::run_one(const BlockIo& io) {
   if (auto checked = check_block_io(device_.geometry, io, device_.path); !checked) return checked;
   switch (io.op) {
     case BlockOp::kRead:
-    case BlockOp::kWrite:
-      return transfer(io);
+    case BlockOp::kWrite: return transfer(io);
     case BlockOp::kFlush:
       if (device_.geometry.read_only || fdatasync(device_.fd()) == 0) return {};
       return fail(Error::from_errno(errno, "flush " + device_.path));

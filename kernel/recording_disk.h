@@ -26,20 +26,28 @@ class Recording {
  public:
   static constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
 
-  enum class EventKind : std::uint8_t { kWriteBegin, kWriteEnd, kWriteFailed, kFlushBegin, kFlushEnd, kFlushFailed, kMark };
+  enum class EventKind : std::uint8_t {
+    kWriteBegin,
+    kWriteEnd,
+    kWriteFailed,
+    kFlushBegin,
+    kFlushEnd,
+    kFlushFailed,
+    kMark
+  };
   struct Event {
     EventKind kind;
-    std::uint64_t subject;   // index of the write or flush, or the mark's value
-    std::string label;       // of a mark
+    std::uint64_t subject;  // index of the write or flush, or the mark's value
+    std::string label;      // of a mark
   };
   struct Write {
     std::uint64_t offset_bytes = 0;
     std::uint64_t length_bytes = 0;
-    std::vector<std::byte> bytes;          // empty for a discard
-    std::size_t begin = kNever;            // event numbers
-    std::size_t end = kNever;              // of its success or failure
-    std::size_t durable = kNever;          // of the flush's end that made it so
-    bool unsavable = false;                // failed, or covered by a flush that failed: no later flush makes it durable
+    std::vector<std::byte> bytes;  // empty for a discard
+    std::size_t begin = kNever;    // event numbers
+    std::size_t end = kNever;      // of its success or failure
+    std::size_t durable = kNever;  // of the flush's end that made it so
+    bool unsavable = false;        // failed, or covered by a flush that failed: no later flush makes it durable
   };
   // One unflushed write that outlives the crash, or a part of it: sectors of 512 bytes [first, first + count), or all but.
   struct Survivor {
@@ -80,7 +88,7 @@ class Recording {
 
   std::vector<Event> events_;
   std::vector<Write> writes_;
-  std::vector<Epoch> epochs_;     // ascending by `from`; the first has the initial content
+  std::vector<Epoch> epochs_;           // ascending by `from`; the first has the initial content
   std::vector<std::size_t> completed_;  // succeeded and not durable yet, in the order they ended
 };
 

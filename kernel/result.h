@@ -31,9 +31,10 @@ inline std::unexpected<Error> fail(Errc code, std::string message) {
 // A name of its own each time: the expression may be a lambda that has TRYs in it.
 #define WEFT_TRY_NAME(number) WEFT_TRY_JOIN(try_result_, number)
 #define WEFT_TRY_JOIN(left, right) left##right
-#define WEFT_TRY_AS(name, expression)                                                             \
-  ({                                                                                              \
-    auto name = (expression);                                                                     \
-    if (!name) [[unlikely]] return std::unexpected<::weft::Error>(std::move(name).error());       \
-    std::move(name).value();                                                                      \
+#define WEFT_TRY_AS(name, expression)                                 \
+  ({                                                                  \
+    auto name = (expression);                                         \
+    if (!name) [[unlikely]]                                           \
+      return std::unexpected<::weft::Error>(std::move(name).error()); \
+    std::move(name).value();                                          \
   })

@@ -63,8 +63,7 @@ Status SimDisk::run(std::span<const BlockIo> requests) {
       if (!powered_ || power_cuts != power_cuts_) {
         ++counters_.failed;
         // Cut by a write of this very run(): the rest had been started with it.
-        if (is_write(io) && !powered_ && power_cuts == power_cuts_)
-          unflushed_.push_back(gather(io, io.offset_bytes));
+        if (is_write(io) && !powered_ && power_cuts == power_cuts_) unflushed_.push_back(gather(io, io.offset_bytes));
         status = fail(Errc::kClosed, options_.name + ": the power is off");
       } else if (is_write(io) && writes_until_cut_ != 0 && --writes_until_cut_ == 0) {
         ++counters_.failed;
@@ -235,7 +234,8 @@ void SimDisk::apply_fate(DiskImage& image, const Unflushed& write) {
     if (write.bytes.empty())
       image.discard(write.offset_bytes + first * kSector, count * kSector);
     else
-      image.write(write.offset_bytes + first * kSector, std::span(write.bytes).subspan(first * kSector, count * kSector));
+      image.write(write.offset_bytes + first * kSector,
+                  std::span(write.bytes).subspan(first * kSector, count * kSector));
   };
   const std::uint64_t cut = random_.below(sectors + 1);
   switch (random_.below(4)) {

@@ -32,7 +32,7 @@ class SimDisk final : public BlockDevice {
     std::uint64_t seed = 1;
     std::uint32_t alignment_bytes = 512;
     std::string name = "sim";
-    bool shuffle = true;                     // requests of one run() happen in a random order (D1)
+    bool shuffle = true;  // requests of one run() happen in a random order (D1)
     // How an unflushed write fares at a power cut; what is left of a hundred is torn.
     std::uint32_t absent_percent = 35;
     std::uint32_t present_percent = 35;
@@ -52,19 +52,19 @@ class SimDisk final : public BlockDevice {
     BlockOp op = BlockOp::kWrite;
     FaultKind kind = FaultKind::kError;
     std::uint64_t skip = 0;
-    std::uint64_t times = 1;                 // kForEver until clear_faults()
-    std::uint64_t offset_bytes = 0;          // a flush touches every range
+    std::uint64_t times = 1;         // kForEver until clear_faults()
+    std::uint64_t offset_bytes = 0;  // a flush touches every range
     std::uint64_t length_bytes = kForEver;
   };
 
   struct Counters {
-    std::uint64_t reads = 0;                 // of requests that were carried out, or said to be
+    std::uint64_t reads = 0;  // of requests that were carried out, or said to be
     std::uint64_t writes = 0;
     std::uint64_t flushes = 0;
     std::uint64_t discards = 0;
     std::uint64_t read_bytes = 0;
     std::uint64_t written_bytes = 0;
-    std::uint64_t failed = 0;                // by faults and power, not by bad arguments
+    std::uint64_t failed = 0;  // by faults and power, not by bad arguments
   };
 
   SimDisk(std::uint64_t size_bytes, Options options);
@@ -104,7 +104,7 @@ class SimDisk final : public BlockDevice {
   struct Unflushed {
     std::uint64_t sequence = 0;
     std::uint64_t offset_bytes = 0;
-    std::vector<std::byte> bytes;            // empty for a discard
+    std::vector<std::byte> bytes;  // empty for a discard
     std::uint64_t discard_bytes = 0;
   };
   struct ArmedFault {
@@ -128,12 +128,12 @@ class SimDisk final : public BlockDevice {
   const Options options_;
   mutable std::mutex mutex_;
   Random random_;
-  DiskImage current_;                        // what reads see
-  DiskImage durable_;                        // current_ without unflushed_
-  std::vector<Unflushed> unflushed_;         // in the order they completed
+  DiskImage current_;                 // what reads see
+  DiskImage durable_;                 // current_ without unflushed_
+  std::vector<Unflushed> unflushed_;  // in the order they completed
   std::uint64_t next_sequence_ = 0;
   std::vector<ArmedFault> faults_;
-  std::uint64_t writes_until_cut_ = 0;       // 0: none planned
+  std::uint64_t writes_until_cut_ = 0;  // 0: none planned
   bool powered_ = true;
   std::uint64_t power_cuts_ = 0;
   Counters counters_;

@@ -11,8 +11,8 @@ namespace weft {
 namespace {
 
 std::mutex mutex;
-std::FILE* file = nullptr;   // guarded by mutex
-bool first = true;           // guarded by mutex
+std::FILE* file = nullptr;  // guarded by mutex
+bool first = true;          // guarded by mutex
 constinit std::atomic<std::uint64_t> last_id{0};
 
 }  // namespace

@@ -35,7 +35,8 @@ class TraceSpan {
  public:
   // `name` lives for ever: a literal.
   explicit TraceSpan(const char* name, std::uint64_t trace_id = 0) noexcept {
-    if (!tracing()) [[likely]] return;
+    if (!tracing()) [[likely]]
+      return;
     name_ = name;
     trace_id_ = trace_id;
     start_ns_ = trace_detail::now_ns();
@@ -43,11 +44,12 @@ class TraceSpan {
   TraceSpan(const TraceSpan&) = delete;
   TraceSpan& operator=(const TraceSpan&) = delete;
   ~TraceSpan() {
-    if (name_ != nullptr) [[unlikely]] trace_detail::record(name_, trace_id_, start_ns_);
+    if (name_ != nullptr) [[unlikely]]
+      trace_detail::record(name_, trace_id_, start_ns_);
   }
 
  private:
-  const char* name_ = nullptr;   // null while off
+  const char* name_ = nullptr;  // null while off
   std::uint64_t trace_id_ = 0;
   std::int64_t start_ns_ = 0;
 };

@@ -53,8 +53,7 @@ bool switched_off_by_sysctl() {
 
 Error creation_error(int os_errno) {
   switch (os_errno) {
-    case ENOSYS:
-      return {Errc::kUnsupported, "this kernel has no io_uring: Linux 5.19 or newer is needed"};
+    case ENOSYS: return {Errc::kUnsupported, "this kernel has no io_uring: Linux 5.19 or newer is needed"};
     case EPERM:
     case EACCES:
       if (switched_off_by_sysctl())
@@ -63,13 +62,10 @@ Error creation_error(int os_errno) {
       return {Errc::kUnsupported,
               "io_uring is forbidden here, likely by a container's seccomp profile: allow io_uring_setup, "
               "io_uring_enter and io_uring_register in it"};
-    case ENOMEM:
-      return {Errc::kNoMemory, "no memory for an io_uring: raise the locked-memory limit (ulimit -l)"};
+    case ENOMEM: return {Errc::kNoMemory, "no memory for an io_uring: raise the locked-memory limit (ulimit -l)"};
     case EMFILE:
-    case ENFILE:
-      return Error::from_errno(os_errno, "io_uring_setup: raise the limit of open files (ulimit -n)");
-    default:
-      return Error::from_errno(os_errno, "io_uring_setup");
+    case ENFILE: return Error::from_errno(os_errno, "io_uring_setup: raise the limit of open files (ulimit -n)");
+    default: return Error::from_errno(os_errno, "io_uring_setup");
   }
 }
 
@@ -224,13 +220,10 @@ Status Uring::enter(std::uint32_t min_completions, bool fetch, std::optional<std
   if (result >= 0) return {};
   switch (-result) {
     case ETIME:
-    case EINTR:
-      return {};
+    case EINTR: return {};
     case EAGAIN:
-    case EBUSY:
-      return fail(Errc::kAgain);
-    default:
-      return fail(Error::from_errno(-result, "io_uring_enter"));
+    case EBUSY: return fail(Errc::kAgain);
+    default: return fail(Error::from_errno(-result, "io_uring_enter"));
   }
 }
 
@@ -246,7 +239,8 @@ Status Uring::run_task_work() {
 }
 
 Status Uring::submit_and_wait(std::uint32_t min_completions, std::optional<std::chrono::nanoseconds> timeout) {
-  const std::uint32_t wanted = min_completions < facts_.completion_entries ? min_completions : facts_.completion_entries;
+  const std::uint32_t wanted =
+      min_completions < facts_.completion_entries ? min_completions : facts_.completion_entries;
   if (reapable() >= wanted) return run_task_work();
   auto entered = enter(wanted, true, timeout);
   if (!entered && entered.error() == Errc::kAgain) return {};
@@ -259,7 +253,8 @@ Status Uring::post(int ring_fd, std::uint64_t tag, std::uint32_t result) {
   const int os_errno = errno;
   // Kernels before 6.13 refuse a register call without a ring: EBADF, or EINVAL where they know -1 but not this call.
   if (os_errno == EINVAL || os_errno == EBADF || os_errno == ENOSYS)
-    return fail(Errc::kUnsupported, "io_uring cannot post to a ring without a ring here: Linux 6.13 or newer is needed");
+    return fail(Errc::kUnsupported,
+                "io_uring cannot post to a ring without a ring here: Linux 6.13 or newer is needed");
   if (os_errno == EOVERFLOW || os_errno == EAGAIN) return fail(Errc::kAgain);
   return fail(Error::from_errno(os_errno, "io_uring message"));
 }

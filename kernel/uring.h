@@ -34,11 +34,12 @@ namespace weft {
 class Uring {
  public:
   struct Options {
-    std::uint32_t entries = 256;             // of the submission queue; rounded up to a power of two
-    std::uint32_t completion_entries = 0;    // 0: four times `entries`; more in flight is fine, the kernel then keeps a backlog
-    bool deferred_task_work = true;          // SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them
-    bool wide_entries = false;               // 128-byte entries, for prepare_command()
-    bool start_disabled = false;             // made by one thread for another, which calls enable() and so owns it
+    std::uint32_t entries = 256;  // of the submission queue; rounded up to a power of two
+    std::uint32_t completion_entries =
+        0;                           // 0: four times `entries`; more in flight is fine, the kernel then keeps a backlog
+    bool deferred_task_work = true;  // SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them
+    bool wide_entries = false;       // 128-byte entries, for prepare_command()
+    bool start_disabled = false;     // made by one thread for another, which calls enable() and so owns it
   };
 
   // What the kernel gave of what was asked for.
@@ -47,7 +48,7 @@ class Uring {
     std::uint32_t completion_entries = 0;
     bool single_issuer = false;
     bool deferred_task_work = false;
-    bool task_work_flagged = false;          // has_task_work() is told by the kernel
+    bool task_work_flagged = false;  // has_task_work() is told by the kernel
     bool wide_entries = false;
     bool registered_fd = false;
   };
@@ -87,9 +88,7 @@ class Uring {
   // Prepared and not yet given to the kernel.
   [[nodiscard]] std::uint32_t unsubmitted() const noexcept { return sq_tail_ - load_acquire(sq_head_); }
   // Completions that reap() would deliver.
-  [[nodiscard]] std::uint32_t reapable() const noexcept {
-    return load_acquire(cq_tail_) - *cq_head_;
-  }
+  [[nodiscard]] std::uint32_t reapable() const noexcept { return load_acquire(cq_tail_) - *cq_head_; }
   // The kernel holds completions that only a call of run_task_work() or submit_and_wait() brings forth.
   [[nodiscard]] bool has_task_work() const noexcept {
     return (std::atomic_ref(*sq_flags_).load(std::memory_order_relaxed) & task_work_mask_) != 0;
@@ -152,7 +151,7 @@ class Uring {
   std::byte* slots_ = nullptr;
   const std::uint32_t* sq_head_ = nullptr;
   std::uint32_t* sq_flags_ = nullptr;
-  std::uint32_t sq_tail_ = 0;                 // ours; published by enter()
+  std::uint32_t sq_tail_ = 0;  // ours; published by enter()
   std::uint32_t sq_mask_ = 0;
   std::uint32_t slot_shift_ = 6;
   std::uint32_t task_work_mask_ = 0;

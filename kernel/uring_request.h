@@ -59,8 +59,8 @@ enum class UringOp : std::uint8_t {
 
 struct UringRequest {
   UringOp opcode = UringOp::kNop;
-  std::uint8_t flags = 0;       // of kFixedFile.. below
-  std::uint16_t priority = 0;   // I/O priority, or flags of accept, send and receive
+  std::uint8_t flags = 0;      // of kFixedFile.. below
+  std::uint16_t priority = 0;  // I/O priority, or flags of accept, send and receive
   std::int32_t fd = -1;
   std::uint64_t offset = 0;
   std::uint64_t address = 0;
@@ -73,12 +73,12 @@ struct UringRequest {
   std::uint64_t address3 = 0;
   std::uint64_t reserved = 0;
 
-  static constexpr std::uint8_t kFixedFile = 1U << 0;          // fd is an index into the registered files
-  static constexpr std::uint8_t kDrain = 1U << 1;              // starts when all before it have ended
-  static constexpr std::uint8_t kLink = 1U << 2;               // the next one starts when this one has succeeded
-  static constexpr std::uint8_t kAsync = 1U << 4;              // straight to a kernel worker thread
-  static constexpr std::uint8_t kBufferSelect = 1U << 5;       //
-  static constexpr std::uint8_t kSilentSuccess = 1U << 6;      // a completion only if it fails
+  static constexpr std::uint8_t kFixedFile = 1U << 0;      // fd is an index into the registered files
+  static constexpr std::uint8_t kDrain = 1U << 1;          // starts when all before it have ended
+  static constexpr std::uint8_t kLink = 1U << 2;           // the next one starts when this one has succeeded
+  static constexpr std::uint8_t kAsync = 1U << 4;          // straight to a kernel worker thread
+  static constexpr std::uint8_t kBufferSelect = 1U << 5;   //
+  static constexpr std::uint8_t kSilentSuccess = 1U << 6;  // a completion only if it fails
 
   [[nodiscard]] UringRequest tagged(std::uint64_t tag) const noexcept {
     UringRequest request = *this;
@@ -95,7 +95,7 @@ static_assert(sizeof(UringRequest) == 64);
 
 struct UringCompletion {
   std::uint64_t user_data = 0;
-  std::int32_t result = 0;   // >= 0, or -errno
+  std::int32_t result = 0;  // >= 0, or -errno
   std::uint32_t flags = 0;
 
   static constexpr std::uint32_t kBuffer = 1U << 0;        // upper 16 bits of flags: the selected buffer

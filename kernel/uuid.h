@@ -14,7 +14,7 @@
 namespace weft {
 
 struct Uuid {
-  std::array<std::uint8_t, 16> bytes{};   // in the order they are printed
+  std::array<std::uint8_t, 16> bytes{};  // in the order they are printed
 
   static Uuid make(Entropy& entropy) noexcept;
   // "8-4-4-4-12" hexadecimal digits of either case, of any version; kInvalid otherwise.

@@ -60,8 +60,8 @@ class Channel {
   ConditionVariable room_;
   ConditionVariable filled_;
   const std::size_t capacity_;
-  std::deque<T> values_;       // guarded by lock_
-  bool closed_ = false;        // guarded by lock_
+  std::deque<T> values_;  // guarded by lock_
+  bool closed_ = false;   // guarded by lock_
 };
 
 }  // namespace weft::sched

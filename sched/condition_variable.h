@@ -17,7 +17,7 @@ namespace weft::sched {
 class ConditionVariable {
  public:
   ConditionVariable() noexcept = default;
-  ~ConditionVariable() {   // as ~Mutex()
+  ~ConditionVariable() {  // as ~Mutex()
     queue_lock_.lock();
     queue_lock_.unlock();
   }
@@ -56,7 +56,7 @@ class ConditionVariable {
   Outcome wait_once(std::unique_lock<Mutex>& lock, Deadline deadline, bool cancellable);
 
   Spinlock queue_lock_;
-  WaitQueue queue_;            // guarded by queue_lock_
+  WaitQueue queue_;  // guarded by queue_lock_
 };
 
 }  // namespace weft::sched

@@ -37,16 +37,16 @@ class Context {
   [[nodiscard]] void* stack_pointer() const noexcept { return machine_; }
 
  private:
-  struct ExceptionState {       // what __cxa_get_globals() points at, by the Itanium C++ ABI
+  struct ExceptionState {  // what __cxa_get_globals() points at, by the Itanium C++ ABI
     void* caught = nullptr;
     unsigned int uncaught = 0;
   };
-  struct Door;                  // context.cc: the side that sees Boost
+  struct Door;  // context.cc: the side that sees Boost
 
-  void* machine_ = nullptr;     // Boost's fcontext_t
+  void* machine_ = nullptr;  // Boost's fcontext_t
   ExceptionState exceptions_;
   void (*entry_)() = nullptr;
-  const void* bottom_ = nullptr;        // the rest is for sanitizers only
+  const void* bottom_ = nullptr;  // the rest is for sanitizers only
   std::size_t size_bytes_ = 0;
   void* fake_stack_ = nullptr;
   void* tsan_fiber_ = nullptr;

@@ -23,7 +23,8 @@ void set_current_worker(Worker* worker) noexcept;
 extern std::atomic<int> simulations_running;
 void simulation_point_slow() noexcept;
 inline void simulation_point() noexcept {
-  if (simulations_running.load(std::memory_order_relaxed) != 0) [[unlikely]] simulation_point_slow();
+  if (simulations_running.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    simulation_point_slow();
 }
 
 }  // namespace weft::sched

@@ -31,29 +31,29 @@ enum class FiberPhase : std::uint8_t { kQueued, kRunning, kParked, kEnded };
 
 struct FiberState {
   Context context;
-  FiberState* queue_next = nullptr;              // in an injector; guarded by its lock
-  Scheduler* scheduler = nullptr;                // null: a plain thread stands in for the fiber
-  std::atomic<Worker*> pinned{nullptr};          // runs nowhere else
+  FiberState* queue_next = nullptr;      // in an injector; guarded by its lock
+  Scheduler* scheduler = nullptr;        // null: a plain thread stands in for the fiber
+  std::atomic<Worker*> pinned{nullptr};  // runs nowhere else
   Stack stack;
   std::move_only_function<void()> body;
 
-  std::atomic<FiberPhase> phase{FiberPhase::kQueued};      // for people
+  std::atomic<FiberPhase> phase{FiberPhase::kQueued};  // for people
   std::atomic<const char*> wait_reason{nullptr};
   std::uint64_t id = 0;
 
   Spinlock cancel_lock;
-  std::atomic<bool> stop_requested{false};       // set under cancel_lock
+  std::atomic<bool> stop_requested{false};  // set under cancel_lock
   Waiter* cancellable = nullptr;
 
   Spinlock join_lock;
   bool ended = false;
   WaitQueue joiners;
-  std::exception_ptr exception;                  // written before `ended`, taken by the joiner
+  std::exception_ptr exception;  // written before `ended`, taken by the joiner
 
-  FiberState* registry_next = nullptr;           // the scheduler's list of all; guarded by the shard's lock
+  FiberState* registry_next = nullptr;  // the scheduler's list of all; guarded by the shard's lock
   FiberState* registry_previous = nullptr;
   std::atomic<std::uint32_t> references{2};
-  std::thread thread;                            // stands in where there is no runtime
+  std::thread thread;  // stands in where there is no runtime
   char name[32] = {};
 
   FiberState(std::string_view fiber_name, std::move_only_function<void()> what);

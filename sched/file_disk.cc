@@ -21,18 +21,16 @@ struct FileDisk::Progress {
   std::uint64_t done_bytes = 0;
   bool ended = false;
   Status status;
-  std::vector<iovec> rest;      // the vectors that are left, once a transfer was short or had too many
+  std::vector<iovec> rest;  // the vectors that are left, once a transfer was short or had too many
 
   // The next request to the kernel.
   UringRequest next(int fd) {
     switch (io->op) {
-      case BlockOp::kFlush:
-        return uring::fdatasync(fd);
+      case BlockOp::kFlush: return uring::fdatasync(fd);
       case BlockOp::kDiscard:
         return uring::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, io->offset_bytes, io->length_bytes);
       case BlockOp::kRead:
-      case BlockOp::kWrite:
-        break;
+      case BlockOp::kWrite: break;
     }
     std::span<const iovec> vectors = io->vectors;
     if (done_bytes != 0) {
@@ -66,7 +64,8 @@ Error FileDisk::error_of(const Progress& progress, int os_errno) const {
   static constexpr const char* kVerbs[] = {"read", "write", "flush", "discard"};
   std::string what = options_.name + ": " + kVerbs[static_cast<std::size_t>(progress.io->op)];
   if (progress.io->op != BlockOp::kFlush)
-    what += " of " + std::to_string(progress.io->length_bytes) + " bytes at offset " + std::to_string(progress.io->offset_bytes);
+    what += " of " + std::to_string(progress.io->length_bytes) + " bytes at offset " +
+            std::to_string(progress.io->offset_bytes);
   if (os_errno == 0) return Error(Errc::kIo, what + ": the file ends before its time; was it cut while in use?");
   return Error::from_errno(os_errno, what);
 }
@@ -74,7 +73,8 @@ Error FileDisk::error_of(const Progress& progress, int os_errno) const {
 Status FileDisk::discard_on_device(const BlockIo& io) const {
   std::uint64_t range[2] = {io.offset_bytes, io.length_bytes};
   const int os_errno = blocking([&] { return ioctl(options_.fd, BLKDISCARD, range) == 0 ? 0 : errno; });
-  if (os_errno != 0) return fail(Error::from_errno(os_errno, options_.name + ": discard at offset " + std::to_string(io.offset_bytes)));
+  if (os_errno != 0)
+    return fail(Error::from_errno(os_errno, options_.name + ": discard at offset " + std::to_string(io.offset_bytes)));
   return {};
 }
 

@@ -21,12 +21,12 @@ namespace weft::sched {
 class FileDisk final : public BlockDevice {
  public:
   struct Options {
-    int fd = -1;                     // open for what the geometry promises
+    int fd = -1;  // open for what the geometry promises
     Geometry geometry;
     std::string name;
-    bool is_block_device = false;    // decides how to discard
-    bool memory_backed = false;      // a file on tmpfs: no ring
-    bool owns_fd = true;             // closes it
+    bool is_block_device = false;  // decides how to discard
+    bool memory_backed = false;    // a file on tmpfs: no ring
+    bool owns_fd = true;           // closes it
   };
 
   explicit FileDisk(Options options) noexcept : options_(std::move(options)) {}

@@ -34,7 +34,7 @@ class Injector {
   [[nodiscard]] bool empty() const noexcept { return size_.load(std::memory_order_acquire) == 0; }
 
  private:
-  Spinlock lock_;                           // guards the list and changes of size_
+  Spinlock lock_;  // guards the list and changes of size_
   FiberState* head_ = nullptr;
   FiberState* tail_ = nullptr;
   std::atomic<std::uint64_t> size_{0};

@@ -13,20 +13,20 @@
 namespace weft::sched {
 
 struct WorkerCounters {
-  std::uint64_t switches = 0;       // to a fiber
-  std::uint64_t parks = 0;          // fibers that began to wait
+  std::uint64_t switches = 0;  // to a fiber
+  std::uint64_t parks = 0;     // fibers that began to wait
   std::uint64_t spawned = 0;
-  std::uint64_t steals = 0;         // times it took fibers from another worker
-  std::uint64_t sleeps = 0;         // of the thread, in the kernel
-  std::uint64_t wakes_sent = 0;     // to sleeping workers
+  std::uint64_t steals = 0;      // times it took fibers from another worker
+  std::uint64_t sleeps = 0;      // of the thread, in the kernel
+  std::uint64_t wakes_sent = 0;  // to sleeping workers
   bool asleep = false;
 };
 
 struct FiberReport {
   std::uint64_t id = 0;
   std::string name;
-  std::string state;                // "queued", "running", "parked", "ended"
-  std::string wait_reason;          // of a parked one: "mutex", "sleep", "io" ...
+  std::string state;        // "queued", "running", "parked", "ended"
+  std::string wait_reason;  // of a parked one: "mutex", "sleep", "io" ...
   int pinned_to = -1;
 };
 

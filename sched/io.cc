@@ -29,7 +29,7 @@ Way way() noexcept {
 // Requests that end together.
 struct Batch {
   Waiter waiter;
-  std::size_t left = 0;      // of the thread that owns the ring
+  std::size_t left = 0;  // of the thread that owns the ring
 };
 
 struct BatchOp : IoOp {
@@ -47,7 +47,7 @@ struct BatchOp : IoOp {
 // A request whose fiber may give up waiting, and then waits once more: for the kernel to let go.
 struct AbandonableOp : IoOp {
   Spinlock lock;
-  bool done = false;               // guarded by lock, as the rest
+  bool done = false;  // guarded by lock, as the rest
   std::int32_t result = 0;
   Waiter* waiter = nullptr;
 
@@ -155,8 +155,7 @@ void perform_all(std::span<Call> calls) noexcept {
         for (Call& call : calls) call.result = perform_blocking(call.request);
       });
       return;
-    case Way::kRing:
-      break;
+    case Way::kRing: break;
   }
   std::array<BatchOp, 8> few;
   std::vector<BatchOp> many;
@@ -187,10 +186,8 @@ Result<std::int32_t> perform_until(const UringRequest& request, Deadline deadlin
       if (result == -ETIME) return fail(Errc::kTimedOut);
       return result;
     }
-    case Way::kOffload:
-      return offload_until(request, deadline);
-    case Way::kRing:
-      break;
+    case Way::kOffload: return offload_until(request, deadline);
+    case Way::kRing: break;
   }
   return ring_until(request, deadline);
 }
@@ -224,8 +221,8 @@ Result<std::size_t> read_some(int fd, std::span<std::byte> into, Deadline deadli
 }
 
 Result<std::size_t> write_some(int fd, std::span<const std::byte> from, Deadline deadline) {
-  return static_cast<std::size_t>(
-      TRY(waited(uring::write(fd, from.data(), clamp_length(from.size()), uring::kCurrentPosition), deadline, "write")));
+  return static_cast<std::size_t>(TRY(
+      waited(uring::write(fd, from.data(), clamp_length(from.size()), uring::kCurrentPosition), deadline, "write")));
 }
 
 Result<std::uint32_t> poll(int fd, std::uint32_t events, Deadline deadline) {

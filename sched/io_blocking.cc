@@ -11,7 +11,9 @@
 namespace weft::sched::io {
 namespace {
 
-std::int32_t result_of(ssize_t returned) noexcept { return static_cast<std::int32_t>(returned >= 0 ? returned : -errno); }
+std::int32_t result_of(ssize_t returned) noexcept {
+  return static_cast<std::int32_t>(returned >= 0 ? returned : -errno);
+}
 
 std::int32_t poll_once(int fd, std::uint32_t events, Deadline deadline) noexcept {
   pollfd waiting{fd, static_cast<short>(events), 0};
@@ -34,13 +36,14 @@ std::int32_t transfer(const UringRequest& request) noexcept {
   const auto count = static_cast<int>(request.length);
   switch (request.opcode) {
     case UringOp::kRead:
-      return result_of(stream ? ::read(request.fd, memory, request.length) : pread(request.fd, memory, request.length, at));
+      return result_of(stream ? ::read(request.fd, memory, request.length)
+                              : pread(request.fd, memory, request.length, at));
     case UringOp::kWrite:
-      return result_of(stream ? ::write(request.fd, memory, request.length) : pwrite(request.fd, memory, request.length, at));
+      return result_of(stream ? ::write(request.fd, memory, request.length)
+                              : pwrite(request.fd, memory, request.length, at));
     case UringOp::kReadv:
       return result_of(stream ? ::readv(request.fd, vectors, count) : preadv(request.fd, vectors, count, at));
-    default:
-      return result_of(stream ? ::writev(request.fd, vectors, count) : pwritev(request.fd, vectors, count, at));
+    default: return result_of(stream ? ::writev(request.fd, vectors, count) : pwritev(request.fd, vectors, count, at));
   }
 }
 
@@ -59,15 +62,12 @@ std::int32_t perform_blocking(const UringRequest& request, Deadline deadline) no
       }
       return transfer(request);
     }
-    case UringOp::kFsync:
-      return result_of(request.op_flags != 0 ? ::fdatasync(request.fd) : ::fsync(request.fd));
+    case UringOp::kFsync: return result_of(request.op_flags != 0 ? ::fdatasync(request.fd) : ::fsync(request.fd));
     case UringOp::kFallocate:
       return result_of(::fallocate(request.fd, static_cast<int>(request.length), static_cast<off_t>(request.offset),
                                    static_cast<off_t>(request.address)));
-    case UringOp::kPollAdd:
-      return poll_once(request.fd, request.op_flags, deadline);
-    default:
-      return -EOPNOTSUPP;
+    case UringOp::kPollAdd: return poll_once(request.fd, request.op_flags, deadline);
+    default: return -EOPNOTSUPP;
   }
 }
 

@@ -37,7 +37,8 @@ class LocalQueue {
     const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
     while (head != tail) {
       T* item = slots_[head % kCapacity].load(std::memory_order_relaxed);
-      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return item;
+      if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+        return item;
     }
     return nullptr;
   }
@@ -61,7 +62,8 @@ class LocalQueue {
         into.slots_[(to + i - 1) % kCapacity].store(slots_[(head + i) % kCapacity].load(std::memory_order_relaxed),
                                                     std::memory_order_relaxed);
       }
-      if (!head_.compare_exchange_strong(head, head + count, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (!head_.compare_exchange_strong(head, head + count, std::memory_order_acq_rel, std::memory_order_acquire))
+        continue;
       if (count > 1) into.tail_.store(to + count - 1, std::memory_order_release);
       return first;
     }

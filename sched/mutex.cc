@@ -15,13 +15,15 @@ bool Mutex::lock_slow(Deadline deadline) {
       std::uint32_t word = word_.load(std::memory_order_relaxed);
       for (;;) {
         if ((word & kLocked) == 0) {
-          if (word_.compare_exchange_weak(word, word | kLocked, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+          if (word_.compare_exchange_weak(word, word | kLocked, std::memory_order_acquire, std::memory_order_relaxed))
+            return true;
         } else if ((word & kWaiters) != 0 ||
-                   word_.compare_exchange_weak(word, word | kWaiters, std::memory_order_relaxed, std::memory_order_relaxed)) {
+                   word_.compare_exchange_weak(word, word | kWaiters, std::memory_order_relaxed,
+                                               std::memory_order_relaxed)) {
           break;
         }
       }
-      waiter.exclusive = overtaken;      // here: wants to be handed the lock
+      waiter.exclusive = overtaken;  // here: wants to be handed the lock
       if (overtaken) {
         queue_.push_front(waiter);
       } else {
@@ -79,12 +81,12 @@ bool SharedMutex::wait(bool exclusive, Deadline deadline) {
     const std::lock_guard guard(queue_lock_);
     word_.fetch_or(kWaiters, std::memory_order_acquire);
     queue_.push_back(waiter);
-    grant();      // it may have come free meanwhile
+    grant();  // it may have come free meanwhile
   }
   if (waiter.park(exclusive ? "shared_mutex" : "shared_mutex (shared)", deadline) == Outcome::kHandedOver) return true;
   const std::lock_guard guard(queue_lock_);
   queue_.remove(waiter);
-  grant();        // those behind it may have waited for it only
+  grant();  // those behind it may have waited for it only
   return false;
 }
 

@@ -52,9 +52,9 @@ class Mutex {
   bool lock_slow(Deadline deadline);
   void unlock_slow();
 
-  std::atomic<std::uint32_t> word_{0};        // kWaiters changes under queue_lock_ only
+  std::atomic<std::uint32_t> word_{0};  // kWaiters changes under queue_lock_ only
   Spinlock queue_lock_;
-  WaitQueue queue_;                           // guarded by queue_lock_
+  WaitQueue queue_;  // guarded by queue_lock_
 };
 
 class SharedMutex {
@@ -90,7 +90,8 @@ class SharedMutex {
   bool try_lock_shared() noexcept {
     std::uint32_t word = word_.load(std::memory_order_relaxed);
     while ((word & (kWriter | kWaiters)) == 0)
-      if (word_.compare_exchange_weak(word, word + kReader, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+      if (word_.compare_exchange_weak(word, word + kReader, std::memory_order_acquire, std::memory_order_relaxed))
+        return true;
     return false;
   }
   bool try_lock_shared_until(Deadline deadline) { return try_lock_shared() || wait(false, deadline); }
@@ -101,7 +102,8 @@ class SharedMutex {
     // With waiters the count changes under the queue's lock, so that the last reader out is told from the first one in.
     std::uint32_t word = word_.load(std::memory_order_relaxed);
     while ((word & kWaiters) == 0)
-      if (word_.compare_exchange_weak(word, word - kReader, std::memory_order_release, std::memory_order_relaxed)) return;
+      if (word_.compare_exchange_weak(word, word - kReader, std::memory_order_release, std::memory_order_relaxed))
+        return;
     release(kReader);
   }
 
@@ -111,9 +113,9 @@ class SharedMutex {
   void release(std::uint32_t held);
   void grant();
 
-  std::atomic<std::uint32_t> word_{0};        // while kWaiters is set, changes under queue_lock_ only
+  std::atomic<std::uint32_t> word_{0};  // while kWaiters is set, changes under queue_lock_ only
   Spinlock queue_lock_;
-  WaitQueue queue_;                           // guarded by queue_lock_
+  WaitQueue queue_;  // guarded by queue_lock_
 };
 
 }  // namespace weft::sched

@@ -46,7 +46,7 @@ class OffloadPool {
 
   struct Job {
     FunctionRef<void()> call;
-    FunctionRef<void()> done;      // the last touch of the job
+    FunctionRef<void()> done;  // the last touch of the job
     Job* next = nullptr;
   };
   void submit(Job& job);
@@ -55,7 +55,7 @@ class OffloadPool {
   void serve();
 
   const unsigned max_threads_;
-  std::mutex lock_;                // guards all below
+  std::mutex lock_;  // guards all below
   std::condition_variable work_;
   Job* head_ = nullptr;
   Job* tail_ = nullptr;

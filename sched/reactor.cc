@@ -11,7 +11,7 @@
 namespace weft::sched {
 namespace {
 
-constexpr std::uint64_t kWakeTag = 1;      // no IoOp lies at an odd address
+constexpr std::uint64_t kWakeTag = 1;  // no IoOp lies at an odd address
 
 }  // namespace
 
@@ -67,8 +67,7 @@ void Reactor::deliver() noexcept {
   });
   if (!woken) return;
   // Drained before it is armed again: a wake() after the read completes the new request.
-  while (read(wake_fd_, &wake_count_, sizeof wake_count_) < 0 && errno == EINTR) {
-  }
+  while (read(wake_fd_, &wake_count_, sizeof wake_count_) < 0 && errno == EINTR) {}
   while (!ring_->prepare(uring::poll_add(wake_fd_, POLLIN).tagged(kWakeTag))) {
     if (auto submitted = ring_->submit_and_wait(0); !submitted) break;
   }
@@ -96,14 +95,12 @@ void Reactor::wait(std::optional<std::chrono::nanoseconds> timeout) noexcept {
     limit.tv_nsec = left.count() % 1'000'000'000;
   }
   if (ppoll(&waiting, 1, timeout ? &limit : nullptr, nullptr) > 0)
-    while (read(wake_fd_, &wake_count_, sizeof wake_count_) < 0 && errno == EINTR) {
-    }
+    while (read(wake_fd_, &wake_count_, sizeof wake_count_) < 0 && errno == EINTR) {}
 }
 
 void Reactor::wake() noexcept {
   const std::uint64_t one = 1;
-  while (write(wake_fd_, &one, sizeof one) < 0 && errno == EINTR) {
-  }
+  while (write(wake_fd_, &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
 }  // namespace weft::sched

@@ -51,7 +51,7 @@ class Reactor {
 
   std::optional<Uring> ring_;
   int wake_fd_ = -1;
-  std::uint64_t wake_count_ = 0;       // the kernel reads the eventfd into it
+  std::uint64_t wake_count_ = 0;  // the kernel reads the eventfd into it
 };
 
 }  // namespace weft::sched

@@ -28,10 +28,10 @@ class Scheduler;
 class Runtime {
  public:
   struct Options {
-    std::string name = "weft";                  // of its threads, for people
-    unsigned workers = 0;                       // 0: one for each CPU this process may use
-    std::size_t stack_bytes = 128 * 1024;       // of each fiber; memory is used as deep as it is touched
-    bool use_io_uring = true;                   // false, or none to be had: I/O goes through threads, slower
+    std::string name = "weft";             // of its threads, for people
+    unsigned workers = 0;                  // 0: one for each CPU this process may use
+    std::size_t stack_bytes = 128 * 1024;  // of each fiber; memory is used as deep as it is touched
+    bool use_io_uring = true;              // false, or none to be had: I/O goes through threads, slower
   };
 
   // kNoMemory, kIo when threads or rings cannot be made.

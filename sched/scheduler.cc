@@ -297,7 +297,8 @@ RuntimeReport Scheduler::report() const {
       }
       const char* reason = fiber->wait_reason.load(std::memory_order_relaxed);
       if (line.state == "parked" && reason != nullptr) line.wait_reason = reason;
-      if (const Worker* home = fiber->pinned.load(std::memory_order_relaxed)) line.pinned_to = static_cast<int>(home->index());
+      if (const Worker* home = fiber->pinned.load(std::memory_order_relaxed))
+        line.pinned_to = static_cast<int>(home->index());
       report.fibers.push_back(std::move(line));
     }
   }

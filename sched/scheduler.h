@@ -33,7 +33,7 @@ class OffloadPool;
 
 struct SchedulerOptions {
   std::string name = "weft";
-  unsigned workers = 0;                        // 0: one for each CPU this process may use
+  unsigned workers = 0;  // 0: one for each CPU this process may use
   std::size_t stack_bytes = 128 * 1024;
   bool use_io_uring = true;
   bool simulated = false;
@@ -69,7 +69,7 @@ class Scheduler {
  private:
   friend class Worker;
   static constexpr std::size_t kShards = 16;
-  static constexpr std::uint32_t kSearchingOne = 1U << 16;   // idle_: searching in the high half, sleeping in the low
+  static constexpr std::uint32_t kSearchingOne = 1U << 16;  // idle_: searching in the high half, sleeping in the low
   struct Shard {
     mutable Spinlock lock;
     FiberState* head = nullptr;
@@ -78,11 +78,11 @@ class Scheduler {
   explicit Scheduler(const SchedulerOptions& options);
   void start_watchdog();
   void watch();
-  void ended(FiberState* fiber) noexcept;      // by the worker that ran it
+  void ended(FiberState* fiber) noexcept;  // by the worker that ran it
   bool begin_search() noexcept;
-  bool end_search() noexcept;                  // true: was the last one
+  bool end_search() noexcept;  // true: was the last one
   void list_idle(Worker& worker, bool was_searching) noexcept;
-  bool unlist_idle(Worker& worker) noexcept;   // false: somebody took it out and counted it as searching
+  bool unlist_idle(Worker& worker) noexcept;  // false: somebody took it out and counted it as searching
   [[nodiscard]] bool work_visible() const noexcept;
 
   const SchedulerOptions options_;
@@ -92,18 +92,18 @@ class Scheduler {
   Injector injector_;
   std::atomic<std::uint32_t> idle_{0};
   Spinlock idle_lock_;
-  std::vector<Worker*> idle_workers_;          // guarded by idle_lock_
+  std::vector<Worker*> idle_workers_;  // guarded by idle_lock_
   std::array<Shard, kShards> shards_;
   std::atomic<std::uint64_t> next_id_{1};
   std::atomic<std::uint64_t> live_{0};
-  std::atomic<std::uint64_t> outside_{0};      // threads that are inside make_ready() or spawn() from outside
+  std::atomic<std::uint64_t> outside_{0};  // threads that are inside make_ready() or spawn() from outside
   std::atomic<bool> stopping_{false};
   std::int64_t virtual_ns_ = 0;
 
   std::thread watchdog_;
   std::mutex watch_lock_;
   std::condition_variable watch_wake_;
-  bool watch_stop_ = false;                    // guarded by watch_lock_
+  bool watch_stop_ = false;  // guarded by watch_lock_
   std::atomic<bool> watch_asleep_{false};
 };
 

@@ -30,7 +30,7 @@ Status Semaphore::acquire(std::uint64_t count, Deadline deadline) {
   {
     const std::lock_guard guard(lock_);
     queue_.remove(waiter);
-    grant();    // it may have been the one whose wish was too large
+    grant();  // it may have been the one whose wish was too large
   }
   return fail(outcome == Outcome::kCancelled ? Errc::kCancelled : Errc::kTimedOut);
 }

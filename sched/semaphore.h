@@ -16,7 +16,7 @@ namespace weft::sched {
 class Semaphore {
  public:
   explicit Semaphore(std::uint64_t permits) noexcept : permits_(permits) {}
-  ~Semaphore() {   // as ~Mutex()
+  ~Semaphore() {  // as ~Mutex()
     lock_.lock();
     lock_.unlock();
   }
@@ -32,9 +32,9 @@ class Semaphore {
  private:
   void grant() noexcept;
 
-  mutable Spinlock lock_;      // guards all below
+  mutable Spinlock lock_;  // guards all below
   std::uint64_t permits_;
-  WaitQueue queue_;            // a waiter's payload points at its count
+  WaitQueue queue_;  // a waiter's payload points at its count
 };
 
 }  // namespace weft::sched

@@ -9,7 +9,7 @@
 namespace weft::sched {
 namespace {
 
-constexpr std::int64_t kWallStartSeconds = 946'684'800;   // 2000-01-01 UTC
+constexpr std::int64_t kWallStartSeconds = 946'684'800;  // 2000-01-01 UTC
 
 }  // namespace
 
@@ -34,7 +34,7 @@ Simulation::Simulation(std::uint64_t seed) : impl_(std::make_unique<Impl>(seed))
   options.name = "simulation";
   options.simulated = true;
   auto made = Scheduler::create(options);
-  WEFT_CHECK(made.has_value());   // makes no threads and no ring
+  WEFT_CHECK(made.has_value());  // makes no threads and no ring
   impl_->scheduler = std::move(*made);
 }
 
@@ -50,7 +50,7 @@ Status Simulation::run(std::move_only_function<void()> main) {
   Worker& worker = impl_->scheduler->worker(0);
   Status status = worker.run_simulated(impl_->order);
   if (!status) {
-    set_current_worker(&worker);   // so that those it resumes are queued there
+    set_current_worker(&worker);  // so that those it resumes are queued there
     impl_->scheduler->request_stop_all();
     (void)worker.run_simulated(impl_->order);
   }

@@ -27,7 +27,7 @@ struct FiberState;
 class Fiber {
  public:
   Fiber() noexcept = default;
-  explicit Fiber(FiberState* state) noexcept : state_(state) {}   // internal: takes over a reference
+  explicit Fiber(FiberState* state) noexcept : state_(state) {}  // internal: takes over a reference
   Fiber(Fiber&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
   Fiber& operator=(Fiber&& other) noexcept;
   ~Fiber();

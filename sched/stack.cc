@@ -13,7 +13,7 @@
 namespace weft::sched {
 namespace {
 
-constexpr int kMadvGuardInstall = 102;        // MADV_GUARD_INSTALL, Linux 6.13; Debian 12's headers are older
+constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL, Linux 6.13; Debian 12's headers are older
 constexpr std::size_t kGuardBytes = 4096;
 constexpr std::size_t kStacksPerSlab = 32;
 
@@ -52,7 +52,8 @@ Status StackPool::grow() {
                                                 " exist): raise vm.max_map_count or the address-space limit, or "
                                                 "run fewer fibers at once"));
   };
-  void* mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  void* mapped =
+      mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (mapped == MAP_FAILED) return out_of_maps(errno);
   auto* start = static_cast<std::byte*>(mapped);
   for (std::size_t i = 0; i < kStacksPerSlab; ++i) {

@@ -17,7 +17,7 @@
 namespace weft::sched {
 
 struct Stack {
-  std::byte* bottom = nullptr;      // lowest usable byte; the guard lies right below
+  std::byte* bottom = nullptr;  // lowest usable byte; the guard lies right below
   std::size_t size_bytes = 0;
   explicit operator bool() const noexcept { return bottom != nullptr; }
 };
@@ -35,7 +35,7 @@ class StackPool {
   void give(Stack stack) noexcept;
 
   [[nodiscard]] std::size_t stack_bytes() const noexcept { return size_bytes_; }
-  [[nodiscard]] std::size_t made() const noexcept;   // stacks that exist, in use or not
+  [[nodiscard]] std::size_t made() const noexcept;  // stacks that exist, in use or not
 
  private:
   struct Slab {
@@ -45,7 +45,7 @@ class StackPool {
   Status grow();
 
   const std::size_t size_bytes_;
-  mutable Spinlock lock_;           // guards all below
+  mutable Spinlock lock_;  // guards all below
   std::vector<Stack> free_;
   std::vector<Slab> slabs_;
   std::size_t made_ = 0;

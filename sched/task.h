@@ -18,7 +18,8 @@ namespace weft::sched {
 template <typename T>
 class Task {
  public:
-  Task(Fiber fiber, std::unique_ptr<std::optional<T>> place) noexcept : fiber_(std::move(fiber)), place_(std::move(place)) {}
+  Task(Fiber fiber, std::unique_ptr<std::optional<T>> place) noexcept
+      : fiber_(std::move(fiber)), place_(std::move(place)) {}
   [[nodiscard]] bool joinable() const noexcept { return fiber_.joinable(); }
   T join() {
     fiber_.join();
@@ -29,7 +30,7 @@ class Task {
 
  private:
   Fiber fiber_;
-  std::unique_ptr<std::optional<T>> place_;      // where the fiber leaves the value
+  std::unique_ptr<std::optional<T>> place_;  // where the fiber leaves the value
 };
 
 template <typename F>

@@ -34,7 +34,7 @@ class TaskGroup {
   Status join();
 
  private:
-  Mutex lock_;                          // guards all below
+  Mutex lock_;  // guards all below
   ConditionVariable all_ended_;
   std::vector<Fiber> fibers_;
   std::size_t running_ = 0;

@@ -36,7 +36,7 @@ class Timers {
   void remove_at(std::size_t index) noexcept;
   void publish() noexcept;
 
-  Spinlock lock_;                     // guards all below
+  Spinlock lock_;  // guards all below
   std::vector<TimerNode*> heap_;
   std::uint64_t armed_ = 0;
   std::atomic<std::int64_t> earliest_{kNothing};

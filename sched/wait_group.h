@@ -34,7 +34,7 @@ class WaitGroup {
  private:
   Mutex lock_;
   ConditionVariable zero_;
-  std::uint64_t count_;        // guarded by lock_
+  std::uint64_t count_;  // guarded by lock_
 };
 
 }  // namespace weft::sched

@@ -42,7 +42,7 @@ void Waiter::park_fiber(const char* reason, Deadline deadline, bool cancellable)
     const std::lock_guard guard(fiber_->cancel_lock);
     if (fiber_->stop_requested.load(std::memory_order_relaxed)) {
       if (claim(Outcome::kCancelled)) return;
-      cancellable = false;      // somebody else has claimed and will resume
+      cancellable = false;  // somebody else has claimed and will resume
     } else {
       fiber_->cancellable = this;
     }

@@ -28,8 +28,8 @@ enum class Outcome : std::uint32_t { kPending, kNotified, kHandedOver, kTimedOut
 struct TimerNode {
   static constexpr std::uint32_t kNone = ~0U;
   std::int64_t at_ns = 0;
-  std::uint64_t order = 0;            // equal times fire in the order they were armed
-  std::uint32_t index = kNone;        // in the heap; guarded by the heap's lock
+  std::uint64_t order = 0;      // equal times fire in the order they were armed
+  std::uint32_t index = kNone;  // in the heap; guarded by the heap's lock
   Waiter* waiter = nullptr;
 };
 
@@ -63,15 +63,15 @@ class Waiter {
   Waiter* next = nullptr;
   Waiter* previous = nullptr;
   bool linked = false;
-  bool exclusive = true;              // SharedMutex: wants to write
-  void* payload = nullptr;            // channel: the value's place
+  bool exclusive = true;    // SharedMutex: wants to write
+  void* payload = nullptr;  // channel: the value's place
 
  private:
   static constexpr std::uint32_t kAwake = 0, kParked = 1, kResumed = 2;
   void park_thread(Deadline deadline) noexcept;
   void park_fiber(const char* reason, Deadline deadline, bool cancellable) noexcept;
 
-  FiberState* const fiber_;           // null: a plain thread
+  FiberState* const fiber_;  // null: a plain thread
   std::atomic<std::uint32_t> phase_{kAwake};
   std::atomic<Outcome> outcome_{Outcome::kPending};
 };

@@ -12,7 +12,7 @@
 namespace weft::sched {
 namespace {
 
-constexpr std::int64_t kSpinNs = 15'000;       // a sleep and its wake cost 40-140 us; longer spinning starves others
+constexpr std::int64_t kSpinNs = 15'000;  // a sleep and its wake cost 40-140 us; longer spinning starves others
 
 constinit thread_local Worker* this_threads_worker = nullptr;
 
@@ -107,8 +107,7 @@ void Worker::arrive() noexcept {
   after_ = After::kNothing;
   left_ = nullptr;
   switch (after) {
-    case After::kNothing:
-      return;
+    case After::kNothing: return;
     case After::kYield:
       fiber->phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
       if (order_ != nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) {

@@ -134,7 +134,7 @@ class Worker {
   bool searching_ = false;
   std::array<Stack, kStackMagazine> stacks_;
   std::size_t stack_count_ = 0;
-  FiberState* pinned_head_ = nullptr;             // ready pinned fibers, first in first out
+  FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out
   FiberState* pinned_tail_ = nullptr;
 
   // Shared with thieves and wakers.
@@ -142,7 +142,7 @@ class Worker {
   LocalQueue<FiberState> queue_;
   Injector inbox_;
   Spinlock cancels_lock_;
-  CancelRequest* cancels_ = nullptr;              // guarded by cancels_lock_
+  CancelRequest* cancels_ = nullptr;  // guarded by cancels_lock_
   std::atomic<bool> has_cancels_{false};
   Timers timers_;
   alignas(64) std::atomic<std::uint32_t> sleep_{kAwake};

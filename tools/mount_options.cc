@@ -65,19 +65,20 @@ constexpr std::array kFlagOptions = {
 };
 
 // For fstab, mount(8) and systemd to read.
-constexpr std::array<std::string_view, 9> kForOthers = {"auto",  "noauto",  "nofail",  "nouser",  "nousers",
+constexpr std::array<std::string_view, 9> kForOthers = {"auto",    "noauto",  "nofail",  "nouser", "nousers",
                                                         "noowner", "nogroup", "_netdev", "loop"};
 // The second line is what mount(8) takes from the table of mounts at a remount.
 constexpr std::array<std::string_view, 13> kForOthersPrefixes = {
-    "x-", "X-", "comment=", "helper=", "uhelper=", "fsname=", "subtype=", "loop=", "user=",
-    "user_id=", "group_id=", "max_read=", "blksize="};
+    "x-",    "X-",    "comment=", "helper=",   "uhelper=",  "fsname=", "subtype=",
+    "loop=", "user=", "user_id=", "group_id=", "max_read=", "blksize="};
 
-Result<std::uint64_t> parse_number(std::string_view name, std::string_view text, std::uint64_t least, std::uint64_t most) {
+Result<std::uint64_t> parse_number(std::string_view name, std::string_view text, std::uint64_t least,
+                                   std::uint64_t most) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) {
-    return fail(Errc::kInvalid, std::string(name) + "=" + std::string(text) + ": a number from " + std::to_string(least) +
-                                    " to " + std::to_string(most) + " is wanted");
+    return fail(Errc::kInvalid, std::string(name) + "=" + std::string(text) + ": a number from " +
+                                    std::to_string(least) + " to " + std::to_string(most) + " is wanted");
   }
   return value;
 }
@@ -87,15 +88,19 @@ Result<std::uint64_t> parse_bytes(std::string_view name, std::string_view text) 
   std::string_view digits = text;
   if (!digits.empty()) {
     switch (digits.back()) {
-      case 'k': case 'K': unit = kKiB; break;
-      case 'm': case 'M': unit = kMiB; break;
-      case 'g': case 'G': unit = kGiB; break;
+      case 'k':
+      case 'K': unit = kKiB; break;
+      case 'm':
+      case 'M': unit = kMiB; break;
+      case 'g':
+      case 'G': unit = kGiB; break;
       default: break;
     }
     if (unit != 1) digits.remove_suffix(1);
   }
   auto value = parse_number(name, digits, 1, (1ULL << 50) / unit);
-  if (!value) return fail(Errc::kInvalid, std::string(name) + "=" + std::string(text) + ": a size such as 64M is wanted");
+  if (!value)
+    return fail(Errc::kInvalid, std::string(name) + "=" + std::string(text) + ": a size such as 64M is wanted");
   return *value * unit;
 }
 
@@ -125,7 +130,8 @@ Status apply_valued(MountOptions& options, std::string_view name, std::string_vi
     if (value != "auto" && value != "off") return fail(Errc::kInvalid, "io_uring: auto or off is wanted");
     options.use_io_uring = value == "auto";
   } else if (name == "errors") {
-    if (value != "remount-ro") return fail(Errc::kInvalid, "errors=" + std::string(value) + ": only remount-ro is offered");
+    if (value != "remount-ro")
+      return fail(Errc::kInvalid, "errors=" + std::string(value) + ": only remount-ro is offered");
   } else {
     known = false;
   }
@@ -152,7 +158,8 @@ Status apply(MountOptions& options, std::string_view word) {
   } else if (word == "default_permissions" || word == "nodiscard") {
     // Always so.
   } else if (word == "discard") {
-    options.notes.emplace_back("discard: freed space is not discarded as it comes; run fstrim(8) or `weft trim` now and then");
+    options.notes.emplace_back(
+        "discard: freed space is not discarded as it comes; run fstrim(8) or `weft trim` now and then");
   } else if (word == "no_writeback" || word == "nowriteback") {
     options.writeback = false;
   } else if (word == "writeback") {
@@ -203,14 +210,22 @@ Result<MountOptions> parse_mount_options(const std::vector<std::string>& words, 
       continue;
     }
     if (word.starts_with("--")) {
-      if (word == "--") only_places = true;
-      else if (word == "--help") options.help = true;
-      else if (word == "--version") options.version = true;
-      else if (word == "--foreground") options.foreground = true;
-      else if (word == "--verbose") options.verbose = true;
-      else if (word == "--fake") options.fake = true;
-      else if (word == "--read-only") lists.emplace_back("ro");
-      else if (word.starts_with("--trace=")) lists.push_back(word.substr(2));
+      if (word == "--")
+        only_places = true;
+      else if (word == "--help")
+        options.help = true;
+      else if (word == "--version")
+        options.version = true;
+      else if (word == "--foreground")
+        options.foreground = true;
+      else if (word == "--verbose")
+        options.verbose = true;
+      else if (word == "--fake")
+        options.fake = true;
+      else if (word == "--read-only")
+        lists.emplace_back("ro");
+      else if (word.starts_with("--trace="))
+        lists.push_back(word.substr(2));
       else if ((word == "--trace" || word == "--options") && i + 1 < words.size()) {
         ++i;
         lists.push_back(word == "--trace" ? "trace=" + words[i] : words[i]);
@@ -230,7 +245,9 @@ Result<MountOptions> parse_mount_options(const std::vector<std::string>& words, 
         case 'V': options.version = true; break;
         case 'r': lists.emplace_back("ro"); break;
         case 'w': lists.emplace_back("rw"); break;
-        case 'o': case 't': case 'N': {
+        case 'o':
+        case 't':
+        case 'N': {
           std::string value = word.substr(at + 1);
           if (value.empty()) {
             if (++i >= words.size()) return fail(Errc::kInvalid, std::string("-") + letter + " needs a value");

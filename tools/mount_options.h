@@ -22,28 +22,28 @@ struct MountOptions {
   bool help = false;
   bool version = false;
   bool remount = false;
-  bool fake = false;               // all but the mount itself (mount -f)
+  bool fake = false;  // all but the mount itself (mount -f)
   bool foreground = false;
   bool verbose = false;
-  bool sloppy = false;             // unknown options are passed over
+  bool sloppy = false;  // unknown options are passed over
 
   // For the kernel.
-  unsigned long flags = 0;         // MS_* of mount(2)
+  unsigned long flags = 0;  // MS_* of mount(2)
   bool read_only() const noexcept;
 
   // For the server.
-  bool allow_other = true;         // root's default; an ordinary user has to ask
+  bool allow_other = true;  // root's default; an ordinary user has to ask
   bool allow_other_asked = false;
-  bool plain_fuse = false;         // no loop device, no fuseblk
+  bool plain_fuse = false;  // no loop device, no fuseblk
   bool writeback = true;
   bool group_from_parent = false;
   std::uint64_t cache_bytes = 64ULL << 20;
   std::uint64_t inode_cache = 65536;
   std::uint32_t commit_interval_ms = 5000;
   std::uint32_t max_background = 256;
-  unsigned workers = 0;            // 0: one for each processor
+  unsigned workers = 0;  // 0: one for each processor
   unsigned read_ahead_kib = 4096;
-  bool use_io_uring = true;        // for disk and waiting
+  bool use_io_uring = true;  // for disk and waiting
   std::string trace_file;
   std::vector<std::string> notes;  // options accepted without effect, and why
 };

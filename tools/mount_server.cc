@@ -28,7 +28,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
-constexpr unsigned kDirtyPercent = 40;   // of the memory that may be dirty at all
+constexpr unsigned kDirtyPercent = 40;  // of the memory that may be dirty at all
 
 // Everything that lives as long as the mount, torn down in the opposite order.
 struct Server {
@@ -145,8 +145,8 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
 
 Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
   sched::SignalSet signals({SIGINT, SIGTERM, SIGHUP});
-  auto runtime = TRY(sched::Runtime::create(
-      {.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
+  auto runtime = TRY(
+      sched::Runtime::create({.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
   if (!options.trace_file.empty()) TRY(trace_start(options.trace_file));
   Status served = runtime.block_on([&] { return run(options, hooks, signals); });
   if (const Status traced = trace_stop(); !traced) hooks.log("trace: " + traced.error().message());

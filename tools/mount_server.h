@@ -18,8 +18,8 @@
 namespace weft::tools {
 
 struct MountServerHooks {
-  std::function<void(std::string_view)> log;                  // for as long as it runs; from any thread
-  std::function<void(const std::string& message)> mounted;    // it works; the message, if any, is for people
+  std::function<void(std::string_view)> log;                // for as long as it runs; from any thread
+  std::function<void(const std::string& message)> mounted;  // it works; the message, if any, is for people
 };
 
 // Directory and image as absolute paths. Returns when the file system is unmounted; an error before `mounted` was called means

@@ -128,7 +128,8 @@ Result<OpenedDisk> open_disk(const std::string& given_path, const OpenDiskOption
     if (fd >= 0) opened.note = opened.path + ": its file system has no direct I/O; data is cached twice";
   }
   if (fd < 0) {
-    if (errno == EBUSY) return fail(Errc::kBusy, opened.path + " is in use by the system (mounted, swap, RAID, LVM or a loop device)");
+    if (errno == EBUSY)
+      return fail(Errc::kBusy, opened.path + " is in use by the system (mounted, swap, RAID, LVM or a loop device)");
     return fail(Error::from_errno(errno, "open " + opened.path));
   }
   auto disk = std::make_unique<sched::FileDisk>(sched::FileDisk::Options{

@@ -36,7 +36,8 @@ class DiskLock {
 
 struct OpenDiskOptions {
   bool read_only = false;
-  bool claim_device = true;                  // a block device: refuse it if anything in the kernel uses it. mount.weft's mount(2) does so itself
+  bool claim_device =
+      true;  // a block device: refuse it if anything in the kernel uses it. mount.weft's mount(2) does so itself
   bool refuse_mounted = true;                // with read_only one may want to look all the same
   std::chrono::milliseconds patience{2000};  // for somebody else's lock
 };
@@ -45,8 +46,8 @@ struct OpenedDisk {
   std::unique_ptr<sched::FileDisk> disk;
   DiskLock lock;
   bool is_block_device = false;
-  std::string path;                          // absolute, symbolic links resolved
-  std::string note;                          // for people: what is not as it should be (no O_DIRECT); usually empty
+  std::string path;  // absolute, symbolic links resolved
+  std::string note;  // for people: what is not as it should be (no O_DIRECT); usually empty
 };
 
 // Errors: those of open(2); kInvalid for what is neither file nor block device; kBusy with the name of who holds it;

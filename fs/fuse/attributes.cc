@@ -152,7 +152,7 @@ Status on_setxattr(Session& session, Exchange& exchange) {
                                                       : Mode::kEither;
   const bool kill_set_gid = (in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0;
   TRY(session.file_system().set_xattr(RequestCaller(exchange.header()), exchange.inode(), name, value, mode,
-                                           kill_set_gid));
+                                      kill_set_gid));
   exchange.reply();
   return {};
 }

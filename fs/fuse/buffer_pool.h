@@ -64,8 +64,8 @@ class BufferPool {
   static constexpr std::size_t kClasses = 10;  // 4 KiB ... 2 MiB
   const std::size_t keep_bytes_;
   std::atomic<bool> locked_{false};
-  std::array<Free*, kClasses> free_{};         // guarded by locked_
-  std::atomic<std::size_t> kept_bytes_{0};     // written under locked_
+  std::array<Free*, kClasses> free_{};      // guarded by locked_
+  std::atomic<std::size_t> kept_bytes_{0};  // written under locked_
 };
 
 }  // namespace weft::fs::fuse

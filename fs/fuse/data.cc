@@ -50,7 +50,8 @@ namespace {
 // that to us, without saying who asks: /proc knows, and is read only for the few files that have such bits.
 Status drop_set_id(Session& session, Exchange& exchange, InodeNo inode) {
   constexpr unsigned kCapFsetid = 4;
-  const std::uint32_t mode = TRY(session.file_system().attributes(inode)).mode;
+  const std::uint32_t mode = TRY(session.file_system().attributes(inode))
+  .mode;
   const bool has_set_id = (mode & S_ISUID) != 0 || (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
   if (!has_set_id || process_has_capability(exchange.header().pid, kCapFsetid)) return {};
   AttributeChange change;
@@ -85,7 +86,7 @@ Status on_lseek(Session& session, Exchange& exchange) {
   // The kernel does not write out what it holds before it asks, and data that we have not seen would count as a hole.
   if (session.options().writeback) exchange.flush_pages(exchange.inode());
   exchange.reply(
-      fuse_lseek_out{TRY(session.file_system().seek(exchange.inode(), in.offset, in.whence == SEEK_DATA))});
+      fuse_lseek_out { TRY(session.file_system().seek(exchange.inode(), in.offset, in.whence == SEEK_DATA)) });
   return {};
 }
 
@@ -109,7 +110,7 @@ Status on_copy_file_range(Session& session, Exchange& exchange) {
 }
 
 Status on_copy_file_range_64(Session& session, Exchange& exchange) {
-  exchange.reply(CopyFileRangeOut{TRY(copy(session, exchange, std::numeric_limits<std::uint64_t>::max()))});
+  exchange.reply(CopyFileRangeOut { TRY(copy(session, exchange, std::numeric_limits<std::uint64_t>::max())) });
   return {};
 }
 

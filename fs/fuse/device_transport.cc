@@ -21,7 +21,7 @@ constexpr std::size_t kPage = 4096;
 // Where in its memory a message begins, so that what follows the arguments of a WRITE begins a page.
 constexpr std::size_t kMessageOffset = kPage - kWritePrefixBytes;
 constexpr std::size_t kLongestMessage = kWritePrefixBytes + kMaxTransferBytes;
-constexpr std::size_t kTinyMessage = 1024;                      // fits on the stack
+constexpr std::size_t kTinyMessage = 1024;                        // fits on the stack
 constexpr std::size_t kShortMessage = kWritePrefixBytes + kPage;  // fits two pages
 
 constexpr std::uint32_t kPollExclusive = EPOLLEXCLUSIVE;

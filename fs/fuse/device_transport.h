@@ -38,7 +38,7 @@ class DeviceTransport {
   // Owns `fd` from here on. `readers`: at most one for each worker of the calling fiber's runtime; on a plain thread that
   // many threads. The session must outlive the transport.
   static Result<std::unique_ptr<DeviceTransport>> start(int fd, Session& session, unsigned readers);
-  ~DeviceTransport();   // waits
+  ~DeviceTransport();  // waits
   DeviceTransport(const DeviceTransport&) = delete;
   DeviceTransport& operator=(const DeviceTransport&) = delete;
 
@@ -74,9 +74,9 @@ class DeviceTransport {
   std::vector<std::unique_ptr<Channel>> channels_;
   std::atomic<unsigned> long_messages_{0};
   BufferPool messages_{kMostLongMessages * BufferPool::kLargestBytes};
-  std::atomic<unsigned> fibers_{0};      // readers and those that handle
+  std::atomic<unsigned> fibers_{0};  // readers and those that handle
   sched::Mutex lock_;
-  sched::ConditionVariable ended_;       // with lock_: fibers_ is zero
+  sched::ConditionVariable ended_;  // with lock_: fibers_ is zero
 };
 
 }  // namespace weft::fs::fuse

@@ -18,7 +18,8 @@ namespace weft::fs::fuse {
 
 namespace {
 
-constexpr std::uint32_t kShutdown = _IOR('X', 125, std::uint32_t);  // FS_IOC_SHUTDOWN, absent from the headers of Linux 6.1
+constexpr std::uint32_t kShutdown =
+    _IOR('X', 125, std::uint32_t);  // FS_IOC_SHUTDOWN, absent from the headers of Linux 6.1
 
 struct FlagPair {
   std::uint32_t ours;
@@ -105,7 +106,8 @@ Status on_ioctl(Session& session, Exchange& exchange) {
   switch (in.cmd) {
     case FS_IOC_GETFLAGS:
     case FS_IOC32_GETFLAGS: {
-      const std::uint32_t flags = TRY(file_system.attributes(exchange.inode())).flags;
+      const std::uint32_t flags = TRY(file_system.attributes(exchange.inode()))
+      .flags;
       reply_ioctl(exchange, in.out_size, as_bytes_of(flags));
       return {};
     }
@@ -122,7 +124,8 @@ Status on_ioctl(Session& session, Exchange& exchange) {
     case FS_IOC_FSSETXATTR: return set_extended(session, exchange, in);
     case FS_IOC_GETVERSION:
     case FS_IOC32_GETVERSION: {
-      const std::uint32_t generation = TRY(file_system.attributes(exchange.inode())).generation;
+      const std::uint32_t generation = TRY(file_system.attributes(exchange.inode()))
+      .generation;
       reply_ioctl(exchange, in.out_size, as_bytes_of(generation));
       return {};
     }
@@ -139,9 +142,7 @@ Status on_ioctl(Session& session, Exchange& exchange) {
       file_system.volume().shut_down();
       reply_ioctl(exchange, in.out_size, {});
       return {};
-    default:
-      exchange.fail_with(ENOTTY);
-      return {};
+    default: exchange.fail_with(ENOTTY); return {};
   }
 }
 

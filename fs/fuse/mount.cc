@@ -158,8 +158,7 @@ int run_helper(const char* const* words) {
   pid_t child = 0;
   if (::posix_spawnp(&child, words[0], nullptr, nullptr, const_cast<char* const*>(words), environ) != 0) return -1;
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
@@ -219,9 +218,8 @@ void tune_cache(const std::string& directory, unsigned read_ahead_kib, unsigned 
 }
 
 std::optional<std::string> mount_point_of_device(unsigned long device) {
-  const auto mount = find_mount([&](const MountLine& line) {
-    return line.device_major == major(device) && line.device_minor == minor(device);
-  });
+  const auto mount = find_mount(
+      [&](const MountLine& line) { return line.device_major == major(device) && line.device_minor == minor(device); });
   if (!mount) return std::nullopt;
   return mount->directory;
 }

@@ -17,18 +17,18 @@
 namespace weft::fs::fuse {
 
 struct MountRequest {
-  std::string image;               // absolute path of an image or block device
-  std::string directory;           // absolute path
-  unsigned long flags = 0;         // MS_* of mount(2)
-  bool allow_other = true;         // processes of other users may enter
-  bool want_block_device = true;   // false: plain fuse in any case
+  std::string image;              // absolute path of an image or block device
+  std::string directory;          // absolute path
+  unsigned long flags = 0;        // MS_* of mount(2)
+  bool allow_other = true;        // processes of other users may enter
+  bool want_block_device = true;  // false: plain fuse in any case
 };
 
 struct Mount {
-  int fuse_fd = -1;                // the connection; the caller's
-  std::string type;                // "fuseblk.weft", "fuse.weft"
-  std::string source;              // what /proc/mounts shows
-  std::string note;                // why it is not fuseblk although it might have been; empty if it is
+  int fuse_fd = -1;    // the connection; the caller's
+  std::string type;    // "fuseblk.weft", "fuse.weft"
+  std::string source;  // what /proc/mounts shows
+  std::string note;    // why it is not fuseblk although it might have been; empty if it is
 };
 
 // Errors: kAccessDenied and kNotPermitted, kNotFound, kNotDirectory, kBusy, kUnsupported (no FUSE here; the message says what

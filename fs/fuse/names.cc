@@ -55,8 +55,9 @@ Status on_mknod(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_mknod_in>());
   const auto name = TRY(exchange.take_name());
   const RequestCaller caller(exchange.header(), in.umask);
-  return reply_entry(session, exchange, TRY(session.file_system().make_node(caller, exchange.inode(), name,
-                                                                            {.mode = in.mode, .device = in.rdev})));
+  return reply_entry(
+      session, exchange,
+      TRY(session.file_system().make_node(caller, exchange.inode(), name, {.mode = in.mode, .device = in.rdev})));
 }
 
 Status on_mkdir(Session& session, Exchange& exchange) {
@@ -91,8 +92,7 @@ Status on_tmpfile(Session& session, Exchange& exchange) {
 Status on_link(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_link_in>());
   const auto name = TRY(exchange.take_name());
-  return reply_entry(session, exchange,
-                     TRY(session.file_system().link(InodeNo(in.oldnodeid), exchange.inode(), name)));
+  return reply_entry(session, exchange, TRY(session.file_system().link(InodeNo(in.oldnodeid), exchange.inode(), name)));
 }
 
 Status on_unlink(Session& session, Exchange& exchange) {
@@ -115,7 +115,7 @@ Status rename(Session& session, Exchange& exchange, std::uint64_t to_parent, std
   const auto from = TRY(exchange.take_name());
   const auto to = TRY(exchange.take_name());
   TRY(session.file_system().rename(RequestCaller(exchange.header()), exchange.inode(), from, InodeNo(to_parent), to,
-                                        flags));
+                                   flags));
   exchange.reply();
   return {};
 }

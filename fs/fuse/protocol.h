@@ -9,7 +9,7 @@
 
 namespace weft::fs::fuse {
 
-inline constexpr std::uint32_t kMinorVersion = 45;   // what we speak at most; the kernel's own if that is less
+inline constexpr std::uint32_t kMinorVersion = 45;        // what we speak at most; the kernel's own if that is less
 inline constexpr std::uint32_t kOldestMinorVersion = 31;  // Linux 5.4; before it some of our structures were shorter
 
 enum Opcode : std::uint32_t { kStatx = 52, kCopyFileRange64 = 53 };

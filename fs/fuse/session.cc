@@ -13,9 +13,9 @@ namespace weft::fs::fuse {
 namespace {
 
 struct Operation {
-  const char* name = nullptr;                            // in logs and traces
-  Status (*run)(Session&, Exchange&) = nullptr;          // null: answered with `refusal`
-  int refusal = ENOSYS;                                  // ENOSYS tells the kernel never to ask again
+  const char* name = nullptr;                    // in logs and traces
+  Status (*run)(Session&, Exchange&) = nullptr;  // null: answered with `refusal`
+  int refusal = ENOSYS;                          // ENOSYS tells the kernel never to ask again
 };
 
 constexpr auto kOperations = [] {

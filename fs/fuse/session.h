@@ -32,9 +32,9 @@
 namespace weft::fs::fuse {
 
 struct SessionOptions {
-  bool writeback = true;                       // the kernel gathers small writes; it then owns size and times of open files
-  std::uint32_t max_background = 256;          // asynchronous requests under way before the kernel holds back
-  std::uint64_t entry_valid_seconds = 86400;   // nobody else changes the volume, so the kernel may believe what it heard
+  bool writeback = true;               // the kernel gathers small writes; it then owns size and times of open files
+  std::uint32_t max_background = 256;  // asynchronous requests under way before the kernel holds back
+  std::uint64_t entry_valid_seconds = 86400;  // nobody else changes the volume, so the kernel may believe what it heard
   std::uint64_t attributes_valid_seconds = 86400;
   // Told what people should know: device failures, damage. Empty: nobody. Called from any fiber.
   std::function<void(std::string_view)> log;
@@ -82,7 +82,7 @@ class Session {
 
   sched::Mutex state_lock_;
   sched::ConditionVariable state_changed_;
-  std::optional<Status> finished_;   // unmount()'s result; guarded by state_lock_
+  std::optional<Status> finished_;  // unmount()'s result; guarded by state_lock_
 };
 
 }  // namespace weft::fs::fuse

@@ -235,8 +235,7 @@ TEST(BTree, BehavesLikeAMapUnderRandomChanges) {
             model = durable_model;
           }
           break;
-        default:
-          break;
+        default: break;
       }
       if (step % 500 == 0) {
         ASSERT_EQ(world.contents(), model) << step;

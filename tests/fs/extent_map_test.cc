@@ -191,7 +191,8 @@ TEST(ExtentMap, BehavesLikeAMapOfBlocksUnderRandomChanges) {
           const auto checks = flags != 0 ? std::vector<std::uint32_t>{} : sums(range.count, next_sum);
           script.map(inode, first, range, flags, checks);
           for (std::uint64_t i = 0; i < range.count; ++i) {
-            model[{inode, first + i}] = {range.start.value() + i, flags, flags != 0 ? 0 : next_sum + static_cast<std::uint32_t>(i)};
+            model[{inode, first + i}] = {range.start.value() + i, flags,
+                                         flags != 0 ? 0 : next_sum + static_cast<std::uint32_t>(i)};
           }
           next_sum += 1000;
         } else {
@@ -221,8 +222,7 @@ TEST(ExtentMap, BehavesLikeAMapOfBlocksUnderRandomChanges) {
             model = durable_model;
           }
           break;
-        default:
-          break;
+        default: break;
       }
       if (step % 500 == 0) {
         ASSERT_EQ(blocks_of(*world.tree), model) << step;

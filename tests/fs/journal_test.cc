@@ -184,7 +184,8 @@ TEST(Journal, RotInARecordThatLaterOnesVouchForIsReported) {
     // The third is vouched for by the fourth; the fourth by nobody.
     ASSERT_TRUE(plan.damage);
     EXPECT_EQ(plan.damage->code(), Errc::kCorrupt);
-    EXPECT_NE(plan.damage->message().find("record " + std::to_string(i + 1)), std::string::npos) << plan.damage->message();
+    EXPECT_NE(plan.damage->message().find("record " + std::to_string(i + 1)), std::string::npos)
+        << plan.damage->message();
     EXPECT_EQ(plan.next_lsn, Lsn(i + 1));
   }
 }
@@ -234,11 +235,12 @@ TEST(Journal, ARecordMayBeginWithWhatTheCheckpointHas) {
   ASSERT_FALSE(plan.damage) << plan.damage->message();
   EXPECT_EQ(plan.next_lsn, Lsn(3));
   int applied = 0;
-  ASSERT_TRUE(replay_log(disk, log.superblock, log.layout, plan, [](BlockRange) { return Status{}; },
-                         [&](std::span<const std::byte>) {
-                           ++applied;
-                           return Status{};
-                         }));
+  ASSERT_TRUE(replay_log(
+      disk, log.superblock, log.layout, plan, [](BlockRange) { return Status{}; },
+      [&](std::span<const std::byte>) {
+        ++applied;
+        return Status{};
+      }));
   EXPECT_EQ(applied, 1);
 }
 
@@ -274,7 +276,8 @@ struct DataRecord {
     extent.birth = 2;
     extent.length = 2;
     test::append_bytes(change.value, extent);
-    for (unsigned i = 0; i < 2; ++i) test::append_bytes(change.value, le32(crc32c(data.subspan(i * kBlockBytes, kBlockBytes))));
+    for (unsigned i = 0; i < 2; ++i)
+      test::append_bytes(change.value, le32(crc32c(data.subspan(i * kBlockBytes, kBlockBytes))));
     bytes = test::raw_transaction(std::span(&change, 1));
     content.assign(data.begin(), data.end());
   }

@@ -58,7 +58,10 @@ TEST(Superblock, TheNewestSlotWinsAndATornOneIsPassedOver) {
 TEST(Superblock, AnUnreadableSlotIsPassedOver) {
   SimDisk disk(kDiskBytes, {});
   ASSERT_TRUE(test::make_fixed_volume(disk));
-  disk.inject({.op = BlockOp::kRead, .kind = SimDisk::FaultKind::kError, .times = SimDisk::kForEver, .length_bytes = 2 * kBlockBytes});
+  disk.inject({.op = BlockOp::kRead,
+               .kind = SimDisk::FaultKind::kError,
+               .times = SimDisk::kForEver,
+               .length_bytes = 2 * kBlockBytes});
   EXPECT_TRUE(find_superblock(disk));
 }
 
@@ -214,7 +217,8 @@ TEST(GroupTable, ABitmapThatRottedIsNotBelieved) {
 
 TEST(FormatCheck, HostileTransactionsAreRefused) {
   const Layout layout = Layout::plan(4096, 64);
-  const auto map = [&](std::uint64_t block, std::uint32_t length, std::uint32_t flags, std::size_t checksums, std::uint64_t offset) {
+  const auto map = [&](std::uint64_t block, std::uint32_t length, std::uint32_t flags, std::size_t checksums,
+                       std::uint64_t offset) {
     test::RawChange change;
     change.kind = ChangeKind::kMap;
     change.key = Key(InodeNo(20), KeyKind::kExtent, offset);
@@ -245,7 +249,8 @@ TEST(FormatCheck, HostileTransactionsAreRefused) {
   for (int i = 0; i < 50'000; ++i) {  // must neither crash nor read past the end (the sanitizers watch)
     std::vector<std::byte> bad = good;
     bad.resize(random.between(0, bad.size()));
-    for (std::uint64_t n = random.below(4); n != 0 && !bad.empty(); --n) bad[random.below(bad.size())] = std::byte(random.below(256));
+    for (std::uint64_t n = random.below(4); n != 0 && !bad.empty(); --n)
+      bad[random.below(bad.size())] = std::byte(random.below(256));
     (void)check_transaction(bad, layout);
   }
 }

@@ -86,7 +86,8 @@ class Script {
   Script& put(Key key, std::span<const std::byte> value) { return add(ChangeKind::kPut, key, value); }
   Script& put(Key key, const std::string& value) { return put(key, std::as_bytes(std::span(value))); }
   Script& erase(Key key) { return add(ChangeKind::kErase, key, {}); }
-  Script& map(std::uint64_t inode, std::uint64_t first, BlockRange blocks, std::uint32_t flags, const std::vector<std::uint32_t>& sums) {
+  Script& map(std::uint64_t inode, std::uint64_t first, BlockRange blocks, std::uint32_t flags,
+              const std::vector<std::uint32_t>& sums) {
     DiskExtent extent{};
     extent.block = blocks.start.value();
     extent.length = static_cast<std::uint32_t>(blocks.count);
@@ -192,7 +193,8 @@ class TreeWorld {
     nodes_written += frozen_->tree.nodes.size();
     tree->written(frozen_->tree);
     for (const BlockRange& range : allocator->thaw(std::move(frozen_->space))) {
-      for (std::uint64_t i = 0; i < range.count; ++i) std::memset(disk.block(range.start + i).data(), 0xdb, kBlockBytes);
+      for (std::uint64_t i = 0; i < range.count; ++i)
+        std::memset(disk.block(range.start + i).data(), 0xdb, kBlockBytes);
     }
     frozen_.reset();
   }

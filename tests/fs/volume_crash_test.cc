@@ -33,7 +33,8 @@ std::string recover(BlockDevice& device, const History& history, std::uint64_t a
   auto volume = Volume::open(device, quiet());
   if (!volume) return "does not mount: " + volume.error().message();
   const std::uint64_t at = (*volume)->committed().value();
-  if (at < acknowledged) return "transaction " + std::to_string(acknowledged) + " was acknowledged, recovered is " + std::to_string(at);
+  if (at < acknowledged)
+    return "transaction " + std::to_string(acknowledged) + " was acknowledged, recovered is " + std::to_string(at);
   const auto expected = history.find(at);
   if (expected == history.end()) return "recovered is transaction " + std::to_string(at) + ", which never was";
   if (const std::string wrong = test::difference(expected->second, test::dump(**volume)); !wrong.empty()) {
@@ -135,7 +136,8 @@ void crash_everywhere(std::uint64_t seed, int steps, std::uint64_t size_bytes, b
   std::set<std::pair<std::uint64_t, std::uint64_t>> seen;
   std::size_t states = 0;
   for (std::size_t prefix = 0; prefix <= recording.events().size(); ++prefix) {
-    if (prefix != 0 && recording.events()[prefix - 1].kind == Recording::EventKind::kWriteEnd) continue;  // as before it, or after
+    if (prefix != 0 && recording.events()[prefix - 1].kind == Recording::EventKind::kWriteEnd)
+      continue;  // as before it, or after
     const std::uint64_t acknowledged = acknowledged_at(recording, prefix);
     for (const auto& survivors : outcomes(recording, prefix)) {
       DiskImage image = recording.content(prefix, survivors);
@@ -143,8 +145,9 @@ void crash_everywhere(std::uint64_t seed, int steps, std::uint64_t size_bytes, b
       MemoryDisk disk(std::move(image));
       ++states;
       const std::string wrong = recover(disk, life.history, acknowledged);
-      ASSERT_EQ(wrong, "") << "after event " << prefix << " of " << recording.events().size() << ", " << survivors.size() << " of "
-                           << recording.unflushed_at(prefix).size() << " unflushed writes left, state " << states;
+      ASSERT_EQ(wrong, "") << "after event " << prefix << " of " << recording.events().size() << ", "
+                           << survivors.size() << " of " << recording.unflushed_at(prefix).size()
+                           << " unflushed writes left, state " << states;
     }
   }
   testing::Test::RecordProperty("states", static_cast<int>(states));

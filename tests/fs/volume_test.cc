@@ -49,9 +49,8 @@ TEST(Volume, ANewOneHasARootDirectoryAndNothingElse) {
   MemoryDisk disk(kDiskBytes);
   auto volume = make_and_open(disk);
   bool seen = false;
-  const auto found = volume->get(Key(kRootInode, KeyKind::kInode, 0), [&](std::span<const std::byte> value) {
-    seen = value.size() == sizeof(DiskInode);
-  });
+  const auto found = volume->get(Key(kRootInode, KeyKind::kInode, 0),
+                                 [&](std::span<const std::byte> value) { seen = value.size() == sizeof(DiskInode); });
   ASSERT_TRUE(found);
   EXPECT_TRUE(*found && seen);
   EXPECT_TRUE(dump(*volume).empty());
@@ -104,7 +103,7 @@ TEST(Volume, ASyncCostsOneFlushAndOneWriteOfTheLog) {
   Workload work(*volume, 4);
   for (int i = 0; i < 20; ++i) {
     const Lsn before = volume->committed();
-    ASSERT_TRUE(work.step());  // writes its data, if any
+    ASSERT_TRUE(work.step());                     // writes its data, if any
     if (volume->committed() == before) continue;  // had nothing to erase
     const auto flushes = disk.flushes.load();
     const auto writes = disk.writes.load();
@@ -272,7 +271,8 @@ TEST(Volume, CommittedTransactionsBecomeDurableWithinTheInterval) {
   auto volume = open(disk, options);
   Workload work(*volume, 10);
   ASSERT_TRUE(work.step());
-  for (int i = 0; i < 1000 && volume->durable() < volume->committed(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  for (int i = 0; i < 1000 && volume->durable() < volume->committed(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   EXPECT_EQ(volume->durable(), volume->committed());
   EXPECT_TRUE(volume->close());
 }
@@ -428,8 +428,9 @@ TEST(Volume, NothingThatTheDurableStateRefersToIsWrittenDuringACheckpoint) {
   std::thread taker;
   std::optional<DiskImage> crash;
   disk.before = [&](std::span<const BlockIo> requests) {
-    const bool superblock = requests[0].op == BlockOp::kWrite && requests[0].length_bytes == kBlockBytes &&
-                            (requests[0].offset_bytes < 2 * kBlockBytes || requests[0].offset_bytes >= 8 * kMiB - 2 * kBlockBytes);
+    const bool superblock =
+        requests[0].op == BlockOp::kWrite && requests[0].length_bytes == kBlockBytes &&
+        (requests[0].offset_bytes < 2 * kBlockBytes || requests[0].offset_bytes >= 8 * kMiB - 2 * kBlockBytes);
     if (!superblock || crash) return;
     Lsn seen = volume->committed();
     taker = std::thread([&] { work.fill(); });  // until it waits for this very checkpoint

@@ -26,7 +26,9 @@ constexpr InodeNo kFiller{2000};
 std::string key_text(Key key) {
   return fmt::format("{}.{}.{}", key.object, static_cast<unsigned>(key.kind()), key.offset());
 }
-std::string block_text(InodeNo owner, std::uint64_t file_block) { return fmt::format("{}#{:04}", owner.value(), file_block); }
+std::string block_text(InodeNo owner, std::uint64_t file_block) {
+  return fmt::format("{}#{:04}", owner.value(), file_block);
+}
 std::string value_text(std::span<const std::byte> value) {
   return fmt::format("{} bytes, crc {:08x}", value.size(), crc32c(value));
 }
@@ -190,7 +192,8 @@ Model dump(Volume& volume) {
     if (key.kind() == KeyKind::kExtent) {
       const MapView map = map_view({ChangeKind::kMap, 0, key, value});
       for (std::uint64_t i = 0; i < map.blocks.count; ++i) {
-        model[block_text(key.owner(), key.offset() + i)] = fmt::format("{} {:08x}", map.blocks.start.value() + i, map.checksum(i));
+        model[block_text(key.owner(), key.offset() + i)] =
+            fmt::format("{} {:08x}", map.blocks.start.value() + i, map.checksum(i));
       }
     } else {
       model[key_text(key)] = value_text(value);
@@ -241,15 +244,18 @@ std::string check_image(BlockDevice& device) {
     const auto [at, fresh] = owners.emplace(block.value(), owner);
     if (!fresh) wrong = fmt::format("block {} belongs to {} and to {}", block.value(), at->second, owner);
   };
-  if (const auto totals = tree.check([&](BlockNo block) { own(block, "a node"); }); !totals) return totals.error().message();
+  if (const auto totals = tree.check([&](BlockNo block) { own(block, "a node"); }); !totals)
+    return totals.error().message();
   AlignedBuffer data(kBlockBytes);
   const auto status = tree.scan(Key::lowest(), Key::highest(), [&](Key key, std::span<const std::byte> value) {
     if (key.kind() != KeyKind::kExtent) return true;
     const MapView map = map_view({ChangeKind::kMap, 0, key, value});
     for (std::uint64_t i = 0; i < map.blocks.count; ++i) {
       own(map.blocks.start + i, key_text(key));
-      if (!device.read((map.blocks.start + i).value() * kBlockBytes, data.bytes()) || crc32c(data.bytes()) != map.checksum(i)) {
-        wrong = fmt::format("the data of {} at block {} is not what its checksum says", key_text(key), map.blocks.start.value() + i);
+      if (!device.read((map.blocks.start + i).value() * kBlockBytes, data.bytes()) ||
+          crc32c(data.bytes()) != map.checksum(i)) {
+        wrong = fmt::format("the data of {} at block {} is not what its checksum says", key_text(key),
+                            map.blocks.start.value() + i);
       }
     }
     return true;
@@ -260,15 +266,18 @@ std::string check_image(BlockDevice& device) {
   std::uint64_t used = 0;
   AlignedBuffer bitmap(kBlockBytes);
   for (std::uint32_t group = 0; group < layout.group_count; ++group) {
-    if (const auto loaded = (*groups)->load_bitmap(group, bitmap.bytes().first<kBlockBytes>()); !loaded) return loaded.error().message();
+    if (const auto loaded = (*groups)->load_bitmap(group, bitmap.bytes().first<kBlockBytes>()); !loaded)
+      return loaded.error().message();
     for (std::uint32_t bit = 0; bit < layout.blocks_in_group(group); ++bit) {
       const BlockNo block(std::uint64_t{group} * kBlocksPerGroup + bit);
       if (!bit_is_set(bitmap.bytes(), bit) || layout.is_fixed(block)) continue;
       ++used;
-      if (!owners.contains(block.value())) return fmt::format("block {} is marked used and belongs to nothing", block.value());
+      if (!owners.contains(block.value()))
+        return fmt::format("block {} is marked used and belongs to nothing", block.value());
     }
   }
-  if (used != owners.size()) return fmt::format("{} blocks belong to something, {} are marked used", owners.size(), used);
+  if (used != owners.size())
+    return fmt::format("{} blocks belong to something, {} are marked used", owners.size(), used);
   return {};
 }
 

@@ -20,7 +20,9 @@ using Model = std::map<std::string, std::string>;
 
 class Workload {
  public:
-  Workload(Volume& volume, std::uint64_t seed) : volume_(&volume), random_(seed) { history_[volume.committed().value()] = model_; }
+  Workload(Volume& volume, std::uint64_t seed) : volume_(&volume), random_(seed) {
+    history_[volume.committed().value()] = model_;
+  }
 
   // One transaction, random. False: kNoSpace, nothing happened; any other error fails the test.
   bool step();

@@ -12,7 +12,9 @@
 namespace weft {
 namespace {
 
-std::vector<std::byte> bytes_of(std::size_t count, int value) { return std::vector(count, static_cast<std::byte>(value)); }
+std::vector<std::byte> bytes_of(std::size_t count, int value) {
+  return std::vector(count, static_cast<std::byte>(value));
+}
 
 std::vector<std::byte> read(const DiskImage& image, std::uint64_t offset, std::size_t count) {
   std::vector<std::byte> back(count, std::byte{0xee});
@@ -74,7 +76,8 @@ TEST(DiskImage, BehavesAsAPlainArrayThroughRandomWritesDiscardsAndCopies) {
   std::vector<std::pair<DiskImage, std::vector<std::byte>>> copies;
   for (int step = 0; step < 600; ++step) {
     const std::uint64_t offset = random.below(kSize);
-    const std::uint64_t length = random.below(std::min<std::uint64_t>(kSize - offset, random.one_in(5) ? kSize : 9000) + 1);
+    const std::uint64_t length =
+        random.below(std::min<std::uint64_t>(kSize - offset, random.one_in(5) ? kSize : 9000) + 1);
     if (random.one_in(4)) {
       image.discard(offset, length);
       std::memset(model.data() + offset, 0, length);

@@ -82,7 +82,8 @@ TEST(RecordingDisk, FlushInTheSameBatchSavesNothingOfIt) {
   Bench bench;
   Page page(1);
   const iovec vector{page.bytes.data(), 4096};
-  const std::array<BlockIo, 2> batch{BlockIo{BlockOp::kWrite, 0, 4096, {&vector, 1}}, BlockIo{BlockOp::kFlush, 0, 0, {}}};
+  const std::array<BlockIo, 2> batch{BlockIo{BlockOp::kWrite, 0, 4096, {&vector, 1}},
+                                     BlockIo{BlockOp::kFlush, 0, 0, {}}};
   ASSERT_TRUE(bench.disk.run(batch));
   const Recording log = bench.disk.finish();
   EXPECT_EQ(log.unflushed_at(log.events().size()).size(), 1U);
@@ -186,8 +187,7 @@ TEST(CrashStates, WhatSimDiskLeavesIsLegalByTheRecording) {
     SimDisk sim(kPages * 4096, {.seed = seed});
     RecordingDisk disk(sim);
     for (int step = 0; step < 30; ++step) {
-      ASSERT_TRUE(random.one_in(5) ? disk.flush()
-                                   : disk.write(random.below(kPages) * 4096, Page(step + 1).bytes));
+      ASSERT_TRUE(random.one_in(5) ? disk.flush() : disk.write(random.below(kPages) * 4096, Page(step + 1).bytes));
     }
     const Recording log = disk.finish();
     sim.crash();

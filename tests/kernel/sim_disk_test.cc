@@ -67,7 +67,8 @@ TEST(SimDisk, FlushPromisesNothingOfWritesInItsOwnBatch) {
     SimDisk disk(1 * kMiB, {.seed = seed});
     Page page(1);
     const iovec vector{page.bytes.data(), 4096};
-    const std::array<BlockIo, 2> batch{BlockIo{BlockOp::kWrite, 0, 4096, {&vector, 1}}, BlockIo{BlockOp::kFlush, 0, 0, {}}};
+    const std::array<BlockIo, 2> batch{BlockIo{BlockOp::kWrite, 0, 4096, {&vector, 1}},
+                                       BlockIo{BlockOp::kFlush, 0, 0, {}}};
     ASSERT_TRUE(disk.run(batch));
     EXPECT_EQ(disk.unflushed_writes(), 1U);
     disk.crash();

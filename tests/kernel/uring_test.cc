@@ -42,7 +42,9 @@ struct Descriptor {
   int fd = -1;
   explicit Descriptor(int from) : fd(from) {}
   Descriptor(const Descriptor&) = delete;
-  ~Descriptor() { if (fd >= 0) ::close(fd); }
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
 };
 
 int memory_file() { return memfd_create("uring_test", MFD_CLOEXEC); }

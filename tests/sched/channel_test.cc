@@ -20,9 +20,10 @@ TEST(Channel, EachValueArrivesOnceFromFibersAndThreads) {
   Channel<int> channel(4);
   std::atomic<long> sum{0};
   std::vector<Fiber> fibers;
-  for (int r = 0; r < 3; ++r) fibers.push_back(runtime->spawn("receiver", [&] {
-    while (auto value = channel.receive()) sum += *value;
-  }));
+  for (int r = 0; r < 3; ++r)
+    fibers.push_back(runtime->spawn("receiver", [&] {
+      while (auto value = channel.receive()) sum += *value;
+    }));
   const auto send = [&] {
     for (int i = 1; i <= 500; ++i) ASSERT_TRUE(channel.send(i).has_value());
   };

@@ -30,7 +30,7 @@ TEST(ExceptionState, ARethrowAfterASwitchThrowsTheFibersOwn) {
             try {
               throw mine;
             } catch (...) {
-              yield();   // others throw and catch meanwhile, perhaps on this thread; we come back perhaps on another
+              yield();  // others throw and catch meanwhile, perhaps on this thread; we come back perhaps on another
               throw;
             }
           } catch (int caught) {

@@ -19,7 +19,8 @@ constexpr std::uint64_t kSize = 4 << 20;
 struct Buffer {
   std::byte* bytes;
   std::size_t size;
-  Buffer(std::size_t length, int fill) : bytes(static_cast<std::byte*>(std::aligned_alloc(4096, (length + 4095) / 4096 * 4096))), size(length) {
+  Buffer(std::size_t length, int fill)
+      : bytes(static_cast<std::byte*>(std::aligned_alloc(4096, (length + 4095) / 4096 * 4096))), size(length) {
     std::memset(bytes, fill, length);
   }
   ~Buffer() { std::free(bytes); }
@@ -34,8 +35,11 @@ std::unique_ptr<FileDisk> temporary(bool memory_backed, std::uint64_t file_bytes
   EXPECT_GE(fd, 0);
   unlink(path);
   EXPECT_EQ(ftruncate(fd, static_cast<off_t>(file_bytes)), 0);
-  return std::make_unique<FileDisk>(FileDisk::Options{
-      .fd = fd, .geometry = {.size_bytes = kSize, .alignment_bytes = 512, .can_discard = true}, .name = "disk.img", .memory_backed = memory_backed});
+  return std::make_unique<FileDisk>(
+      FileDisk::Options{.fd = fd,
+                        .geometry = {.size_bytes = kSize, .alignment_bytes = 512, .can_discard = true},
+                        .name = "disk.img",
+                        .memory_backed = memory_backed});
 }
 
 void exercise(FileDisk& disk) {
@@ -77,7 +81,7 @@ TEST(FileDisk, ManyRequestsOfManyFibersAllArrive) {
     std::vector<Fiber> fibers;
     for (unsigned f = 0; f < 8; ++f) {
       fibers.push_back(spawn("writer", [&, f] {
-        constexpr std::size_t kCount = 40;      // more than run() keeps on the stack
+        constexpr std::size_t kCount = 40;  // more than run() keeps on the stack
         const Buffer out(kCount * 512, static_cast<int>('A' + f));
         std::vector<iovec> vectors(kCount);
         std::vector<BlockIo> writes;

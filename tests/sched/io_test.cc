@@ -113,8 +113,10 @@ TEST_P(Io, TimeoutsRaceWithCompletionsAndLoseNothing) {
       std::byte into{};
       while (got < kBytes) {
         auto read = io::read_some(pipe.ends[0], {&into, 1}, Deadline::after(30us));
-        if (read) got += static_cast<int>(*read);
-        else ASSERT_EQ(read.error(), Errc::kTimedOut);
+        if (read)
+          got += static_cast<int>(*read);
+        else
+          ASSERT_EQ(read.error(), Errc::kTimedOut);
       }
     });
     for (int i = 0; i < kBytes; ++i) {

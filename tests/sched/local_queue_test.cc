@@ -47,8 +47,7 @@ TEST(LocalQueue, EachItemIsTakenOnceWhileThievesSteal) {
         return true;
       };
       while (!done) round();
-      while (round()) {
-      }
+      while (round()) {}
     });
   }
   for (auto& item : taken) {

@@ -153,7 +153,7 @@ TEST(SharedMutex, AWriterThatGivesUpLetsReadersIn) {
       mutex.unlock_shared();
       yield();
     }
-    mutex.lock_shared();   // waits behind the writer until that gives up
+    mutex.lock_shared();  // waits behind the writer until that gives up
     mutex.unlock_shared();
     mutex.unlock_shared();
     writer.join();

@@ -21,12 +21,13 @@ TEST(Blocking, TheWorkerGoesOnWhileACallBlocks) {
     std::atomic<bool> release{false};
     Fiber caller = spawn("caller", [&] {
       EXPECT_EQ(blocking([&] {
-        while (!release) std::this_thread::sleep_for(100us);
-        return 7;
-      }), 7);
+                  while (!release) std::this_thread::sleep_for(100us);
+                  return 7;
+                }),
+                7);
     });
     yield();
-    release = true;     // reached only if the one worker is not blocked
+    release = true;  // reached only if the one worker is not blocked
     caller.join();
   });
 }

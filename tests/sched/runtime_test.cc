@@ -49,9 +49,10 @@ TEST(Runtime, ManyFibersAllRunOnce) {
   std::atomic<int> ran{0};
   runtime.block_on([&] {
     std::vector<Fiber> fibers;
-    for (int i = 0; i < 2000; ++i) fibers.push_back(spawn("one of many", [&] {
-      if (ran.fetch_add(1) % 3 == 0) yield();
-    }));
+    for (int i = 0; i < 2000; ++i)
+      fibers.push_back(spawn("one of many", [&] {
+        if (ran.fetch_add(1) % 3 == 0) yield();
+      }));
     for (auto& fiber : fibers) fiber.join();
   });
   EXPECT_EQ(ran, 2000);
@@ -83,7 +84,8 @@ TEST(Runtime, SleepLastsAtLeastAsLongAsAsked) {
   const auto start = std::chrono::steady_clock::now();
   runtime.block_on([] {
     std::vector<Fiber> sleepers;
-    for (int i = 0; i < 50; ++i) sleepers.push_back(spawn("sleeper", [i] { (void)sleep_for(std::chrono::milliseconds(i % 5 + 1)); }));
+    for (int i = 0; i < 50; ++i)
+      sleepers.push_back(spawn("sleeper", [i] { (void)sleep_for(std::chrono::milliseconds(i % 5 + 1)); }));
     for (auto& sleeper : sleepers) sleeper.join();
   });
   const auto took = std::chrono::steady_clock::now() - start;
@@ -129,8 +131,7 @@ TEST(Runtime, AnIdleWorkerTakesWhatWaitsBehindAHog) {
     (void)sleep_for(2ms);
     mutex.unlock();  // puts it into this worker's next slot, and the worker is not let go of
     const auto limit = std::chrono::steady_clock::now() + 2s;
-    while (!flag && std::chrono::steady_clock::now() < limit) {
-    }
+    while (!flag && std::chrono::steady_clock::now() < limit) {}
     EXPECT_TRUE(flag);
     waiting.join();
   });
@@ -139,16 +140,19 @@ TEST(Runtime, AnIdleWorkerTakesWhatWaitsBehindAHog) {
 TEST(Runtime, APinnedFiberStaysOnItsWorker) {
   Runtime runtime = make(2);
   for (unsigned home = 0; home < 2; ++home) {
-    runtime.spawn_pinned(home, "pinned", [home] {
-      for (int i = 0; i < 200; ++i) {
-        ASSERT_EQ(worker_index(), home);
-        if (i % 50 == 0) {
-          (void)sleep_for(10us);
-        } else {
-          yield();
-        }
-      }
-    }).join();
+    runtime
+        .spawn_pinned(home, "pinned",
+                      [home] {
+                        for (int i = 0; i < 200; ++i) {
+                          ASSERT_EQ(worker_index(), home);
+                          if (i % 50 == 0) {
+                            (void)sleep_for(10us);
+                          } else {
+                            yield();
+                          }
+                        }
+                      })
+        .join();
   }
 }
 
@@ -156,14 +160,15 @@ TEST(Runtime, NoMigrateKeepsAFiberWhereItIs) {
   Runtime runtime = make(2);
   runtime.block_on([] {
     std::vector<Fiber> fibers;
-    for (int f = 0; f < 8; ++f) fibers.push_back(spawn("stays", [] {
-      const NoMigrate stay;
-      const unsigned home = worker_index();
-      for (int i = 0; i < 100; ++i) {
-        yield();
-        ASSERT_EQ(worker_index(), home);
-      }
-    }));
+    for (int f = 0; f < 8; ++f)
+      fibers.push_back(spawn("stays", [] {
+        const NoMigrate stay;
+        const unsigned home = worker_index();
+        for (int i = 0; i < 100; ++i) {
+          yield();
+          ASSERT_EQ(worker_index(), home);
+        }
+      }));
     for (auto& fiber : fibers) fiber.join();
   });
 }
@@ -172,10 +177,13 @@ TEST(Runtime, TheDestructorStopsAndAwaitsLivingFibers) {
   std::atomic<bool> cancelled{false};
   {
     Runtime runtime = make();
-    runtime.spawn("long sleeper", [&] {
-      auto slept = sleep_for(std::chrono::hours(1));
-      cancelled = !slept && slept.error() == Errc::kCancelled;
-    }).detach();
+    runtime
+        .spawn("long sleeper",
+               [&] {
+                 auto slept = sleep_for(std::chrono::hours(1));
+                 cancelled = !slept && slept.error() == Errc::kCancelled;
+               })
+        .detach();
   }
   EXPECT_TRUE(cancelled);
 }

@@ -20,15 +20,16 @@ TEST(Semaphore, LetsInNoMoreThanItsPermits) {
   std::atomic<int> inside{0};
   runtime->block_on([&] {
     std::vector<Fiber> fibers;
-    for (int f = 0; f < 12; ++f) fibers.push_back(spawn("user", [&] {
-      for (int i = 0; i < 50; ++i) {
-        ASSERT_TRUE(semaphore.acquire().has_value());
-        EXPECT_LE(++inside, 3);
-        yield();
-        --inside;
-        semaphore.release();
-      }
-    }));
+    for (int f = 0; f < 12; ++f)
+      fibers.push_back(spawn("user", [&] {
+        for (int i = 0; i < 50; ++i) {
+          ASSERT_TRUE(semaphore.acquire().has_value());
+          EXPECT_LE(++inside, 3);
+          yield();
+          --inside;
+          semaphore.release();
+        }
+      }));
     for (auto& fiber : fibers) fiber.join();
   });
   EXPECT_EQ(semaphore.available(), 3U);
@@ -39,9 +40,10 @@ TEST(Semaphore, ALargeWishThatGivesUpLetsSmallOnesPass) {
   ASSERT_TRUE(runtime.has_value());
   runtime->block_on([] {
     Semaphore semaphore(1);
-    Fiber large = spawn("large", [&] { EXPECT_EQ(semaphore.acquire(5, Deadline::after(3ms)).error(), Errc::kTimedOut); });
+    Fiber large =
+        spawn("large", [&] { EXPECT_EQ(semaphore.acquire(5, Deadline::after(3ms)).error(), Errc::kTimedOut); });
     yield();
-    EXPECT_FALSE(semaphore.try_acquire());    // does not overtake
+    EXPECT_FALSE(semaphore.try_acquire());  // does not overtake
     EXPECT_TRUE(semaphore.acquire().has_value());
     large.join();
   });

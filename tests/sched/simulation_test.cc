@@ -19,20 +19,22 @@ int racy_count(std::uint64_t seed, std::string* trace = nullptr) {
   int count = 0;
   Simulation simulation(seed);
   Mutex unrelated;
-  EXPECT_TRUE(simulation.run([&] {
-    std::vector<Fiber> fibers;
-    for (int f = 0; f < 2; ++f) {
-      fibers.push_back(spawn("racer", [&] {
-        for (int i = 0; i < 2; ++i) {
-          const int seen = count;
-          unrelated.lock();
-          unrelated.unlock();
-          count = seen + 1;
-        }
-      }));
-    }
-    for (auto& fiber : fibers) fiber.join();
-  }).has_value());
+  EXPECT_TRUE(simulation
+                  .run([&] {
+                    std::vector<Fiber> fibers;
+                    for (int f = 0; f < 2; ++f) {
+                      fibers.push_back(spawn("racer", [&] {
+                        for (int i = 0; i < 2; ++i) {
+                          const int seen = count;
+                          unrelated.lock();
+                          unrelated.unlock();
+                          count = seen + 1;
+                        }
+                      }));
+                    }
+                    for (auto& fiber : fibers) fiber.join();
+                  })
+                  .has_value());
   if (trace != nullptr) *trace = simulation.trace();
   return count;
 }
@@ -69,15 +71,18 @@ TEST(Simulation, SleepsCostNoRealTimeAndEndInOrder) {
   Simulation simulation(1);
   std::vector<int> order;
   const auto start = std::chrono::steady_clock::now();
-  ASSERT_TRUE(simulation.run([&] {
-    std::vector<Fiber> fibers;
-    for (int i : {3, 1, 2}) fibers.push_back(spawn("sleeper", [&order, i] {
-      (void)sleep_for(std::chrono::hours(i));
-      order.push_back(i);
-    }));
-    for (auto& fiber : fibers) fiber.join();
-    EXPECT_EQ(now(), std::chrono::hours(3));
-  }).has_value());
+  ASSERT_TRUE(simulation
+                  .run([&] {
+                    std::vector<Fiber> fibers;
+                    for (int i : {3, 1, 2})
+                      fibers.push_back(spawn("sleeper", [&order, i] {
+                        (void)sleep_for(std::chrono::hours(i));
+                        order.push_back(i);
+                      }));
+                    for (auto& fiber : fibers) fiber.join();
+                    EXPECT_EQ(now(), std::chrono::hours(3));
+                  })
+                  .has_value());
   EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
   EXPECT_EQ(simulation.clock().monotonic(), std::chrono::hours(3));
   EXPECT_EQ(simulation.clock().wall().seconds, 946'684'800 + 3 * 3600);
@@ -86,18 +91,20 @@ TEST(Simulation, SleepsCostNoRealTimeAndEndInOrder) {
 
 TEST(Simulation, ChannelsAndDeadlinesWork) {
   Simulation simulation(5);
-  ASSERT_TRUE(simulation.run([] {
-    Channel<int> channel(2);
-    Fiber sender = spawn("sender", [&] {
-      for (int i = 0; i < 20; ++i) EXPECT_TRUE(channel.send(i).has_value());
-      channel.close();
-    });
-    for (int i = 0; i < 20; ++i) EXPECT_EQ(channel.receive().value(), i);
-    EXPECT_EQ(channel.receive().error(), Errc::kClosed);
-    sender.join();
-    Channel<int> silent(1);
-    EXPECT_EQ(silent.receive(Deadline::after(1h)).error(), Errc::kTimedOut);
-  }).has_value());
+  ASSERT_TRUE(simulation
+                  .run([] {
+                    Channel<int> channel(2);
+                    Fiber sender = spawn("sender", [&] {
+                      for (int i = 0; i < 20; ++i) EXPECT_TRUE(channel.send(i).has_value());
+                      channel.close();
+                    });
+                    for (int i = 0; i < 20; ++i) EXPECT_EQ(channel.receive().value(), i);
+                    EXPECT_EQ(channel.receive().error(), Errc::kClosed);
+                    sender.join();
+                    Channel<int> silent(1);
+                    EXPECT_EQ(silent.receive(Deadline::after(1h)).error(), Errc::kTimedOut);
+                  })
+                  .has_value());
 }
 
 TEST(Simulation, ADeadlockIsReportedWithTheNamesOfThoseInIt) {
@@ -116,10 +123,12 @@ TEST(Simulation, ADeadlockIsReportedWithTheNamesOfThoseInIt) {
 
 TEST(Simulation, ALoopOfYieldsSeesTimePass) {
   Simulation simulation(2);
-  ASSERT_TRUE(simulation.run([] {
-    const Deadline deadline = Deadline::after(1ms);
-    while (!deadline.passed()) yield();
-  }).has_value());
+  ASSERT_TRUE(simulation
+                  .run([] {
+                    const Deadline deadline = Deadline::after(1ms);
+                    while (!deadline.passed()) yield();
+                  })
+                  .has_value());
 }
 
 }  // namespace

@@ -90,7 +90,9 @@ TEST(Stress, NotifyDeadlineAndStopRace) {
     std::uint64_t released = 0;
     for (int i = 0; i < 300; ++i) {
       std::atomic<bool> got{false};
-      Fiber waiter = spawn("waiter", [&, i] { got = semaphore.acquire(1, Deadline::after(std::chrono::microseconds(i % 30))).has_value(); });
+      Fiber waiter = spawn("waiter", [&, i] {
+        got = semaphore.acquire(1, Deadline::after(std::chrono::microseconds(i % 30))).has_value();
+      });
       if (i % 2 == 0) yield();
       if (i % 3 == 0) {
         semaphore.release();

@@ -18,11 +18,12 @@ TEST(TaskGroup, JoinsAllItsTasks) {
   runtime.block_on([] {
     std::atomic<int> ran{0};
     TaskGroup group;
-    for (int i = 0; i < 50; ++i) group.spawn("task", [&]() -> Status {
-      yield();
-      ++ran;
-      return {};
-    });
+    for (int i = 0; i < 50; ++i)
+      group.spawn("task", [&]() -> Status {
+        yield();
+        ++ran;
+        return {};
+      });
     EXPECT_TRUE(group.join().has_value());
     EXPECT_EQ(ran, 50);
   });
@@ -33,11 +34,12 @@ TEST(TaskGroup, OneThatFailsStopsItsSiblings) {
   runtime.block_on([] {
     std::atomic<int> stopped{0};
     TaskGroup group;
-    for (int i = 0; i < 5; ++i) group.spawn("sleeper", [&]() -> Status {
-      auto slept = sleep_for(std::chrono::hours(1));
-      if (!slept) ++stopped;
-      return slept;
-    });
+    for (int i = 0; i < 5; ++i)
+      group.spawn("sleeper", [&]() -> Status {
+        auto slept = sleep_for(std::chrono::hours(1));
+        if (!slept) ++stopped;
+        return slept;
+      });
     group.spawn("failing", []() -> Status { return fail(Errc::kChecksum); });
     auto joined = group.join();
     ASSERT_FALSE(joined);

@@ -19,7 +19,7 @@ TEST(Timers, FireWhatIsDueAndForgetWhatWasDisarmed) {
   std::vector<bool> disarmed(nodes.size());
   for (std::size_t i = 0; i < nodes.size(); i += 3) {
     timers.disarm(nodes[i]);
-    timers.disarm(nodes[i]);   // twice does no harm
+    timers.disarm(nodes[i]);  // twice does no harm
     disarmed[i] = true;
   }
   for (std::int64_t now = 0; now <= 1000; now += 50) {

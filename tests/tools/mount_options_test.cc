@@ -26,7 +26,8 @@ TEST(MountOptions, LetsTheLastOfContraryOptionsWin) {
 }
 
 TEST(MountOptions, KnowsWhatFstabMaySay) {
-  const auto options = parse({"a", "b", "-o", "defaults,noauto,nofail,_netdev,x-systemd.automount,comment=x,user"}, true);
+  const auto options =
+      parse({"a", "b", "-o", "defaults,noauto,nofail,_netdev,x-systemd.automount,comment=x,user"}, true);
   EXPECT_TRUE(options) << options.error().message();
 }
 
@@ -45,7 +46,8 @@ TEST(MountOptions, ReadsSizesAndNumbersWithinTheirBounds) {
   EXPECT_EQ(options->cache_bytes, 1ULL << 30);
   EXPECT_EQ(options->commit_interval_ms, 30000U);
   EXPECT_EQ(options->workers, 3U);
-  for (const char* wrong : {"cache_size=lots", "cache_size=", "commit=0", "workers=-1", "workers=9x", "io_uring=maybe"}) {
+  for (const char* wrong :
+       {"cache_size=lots", "cache_size=", "commit=0", "workers=-1", "workers=9x", "io_uring=maybe"}) {
     EXPECT_FALSE(parse({"a", "b", "-o", wrong})) << wrong;
   }
 }
