@@ -69,7 +69,7 @@ CXXFLAGS := -std=c++23 -O2 -g1 -pthread -fno-omit-frame-pointer -ftls-model=init
 VERSION := 0.1.0
 CPPFLAGS := -I. -MMD -MP -DWEFT_VERSION='"$(VERSION)"'
 LDFLAGS := -pthread -Wl,--as-needed
-LDLIBS := -lfuse3 -luring -lboost_context -lisal -lfmt
+LDLIBS := -lfuse3 -luring -lboost_context -lisal -lblkid -lfmt
 GTEST_LIBS := -lgtest_main -lgtest
 
 sanitize.asan := -fsanitize=address -fsanitize-address-use-after-scope -DWEFT_ASAN=1
@@ -161,6 +161,8 @@ $(B)/unit/$(1): $(call object,$(sources.test_$(1))) $(if $(filter tools,$(1)),$(
 	$$(call link,$(GTEST_LIBS))
 endef
 $(foreach area,$(TEST_AREAS),$(eval $(call unit_test_rule,$(area))))
+# Tests of the tools call the programs themselves.
+$(B)/unit/tools: | $(PROGRAMS)
 
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call object,tests/fuzz/replay.cc)) $(test_archives)
 	$(call link,$(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer))

@@ -123,6 +123,18 @@ Status write_tables(BlockDevice& device, const Layout& layout, const DiskSuperbl
   return {};
 }
 
+// In parts, so that a slow device can be seen to work. One that does not take the discard is no worse for it.
+void discard_all(BlockDevice& device, const MakeVolumeOptions& options) {
+  constexpr std::uint64_t kPart = std::uint64_t{4} << 30;
+  const std::uint64_t total = round_down(device.geometry().size_bytes, kBlockBytes);
+  for (std::uint64_t done = 0; done < total;) {
+    if (options.progress) options.progress(done, total);
+    const std::uint64_t part = std::min(kPart, total - done);
+    if (!device.discard(done, part)) return;
+    done += part;
+  }
+}
+
 }  // namespace
 
 Status make_volume(BlockDevice& device, const MakeVolumeOptions& options, std::uint32_t uid, std::uint32_t gid) {
@@ -193,8 +205,7 @@ Status make_volume(BlockDevice& device, const MakeVolumeOptions& options, std::u
   TRY(check_superblock(superblock, BlockNo(0), geometry.size_bytes));
 
   TRY(wipe_slots(device, layout));
-  // A device that does not take the discard is no worse for it.
-  if (options.discard && geometry.can_discard) (void)device.discard(0, round_down(geometry.size_bytes, kBlockBytes));
+  if (options.discard && geometry.can_discard) discard_all(device, options);
   TRY(wipe_log_head(device, layout));
   TRY(write_tables(device, layout, superblock, root_group, root_entry));
   TRY(device.write(layout.bitmap_block(root_group, 0).value() * kBlockBytes, bitmap.bytes()));

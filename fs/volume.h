@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -111,6 +112,8 @@ struct MakeVolumeOptions {
   DiskUuid uuid{};              // all zero: a random one
   std::uint64_t log_bytes = 0;  // 0: by the volume's size
   bool discard = true;
+  // Called now and then while the device discards, which may take minutes; null: nobody wants to know.
+  std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> progress = nullptr;
   Clock* clock = nullptr;      // null: system_clock()
   Entropy* entropy = nullptr;  // for uuid and hash seed; null: system_entropy()
 };
