@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -13,6 +12,8 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <climits>
+#include <cstdlib>
 #include <fstream>
 #include <utility>
 
@@ -25,12 +26,12 @@ constexpr std::uint32_t kLeastAlignment = 512;
 constexpr std::uint32_t kMostAlignment = 4096;
 
 Result<int> open_descriptor(const std::string& path, const OpenDeviceOptions& options, int extra) {
-  const bool creates = options.create_bytes != 0 && !options.read_only;
-  const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | (creates ? O_CREAT : 0) | extra;
-  const int fd = ::open(path.c_str(), flags, 0600);
+  const int fd = ::open(path.c_str(), (options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | extra);
   if (fd >= 0) return fd;
   const int os_errno = errno;
-  if (os_errno == EBUSY) return fail(Errc::kBusy, path + ": in use (mounted, or held by another program)");
+  if (os_errno == EBUSY) {
+    return fail(Errc::kBusy, path + " is in use by the system (mounted, swap, RAID, LVM or a loop device)");
+  }
   return fail(Error::from_errno(os_errno, "open " + path));
 }
 
@@ -44,10 +45,6 @@ std::uint32_t direct_alignment(int fd) {
   static_cast<void>(fd);
 #endif
   return 0;
-}
-
-std::uint32_t usable_alignment(std::uint32_t wanted) {
-  return std::clamp(std::bit_ceil(std::max(wanted, kLeastAlignment)), kLeastAlignment, kMostAlignment);
 }
 
 bool device_discards(dev_t device) {
@@ -73,6 +70,7 @@ OpenDevice::OpenDevice(OpenDevice&& other) noexcept
     : path(std::move(other.path)),
       geometry(other.geometry),
       is_block_device(other.is_block_device),
+      device_number(other.device_number),
       direct(other.direct),
       memory_backed(other.memory_backed),
       fd_(std::exchange(other.fd_, -1)) {}
@@ -81,6 +79,7 @@ OpenDevice& OpenDevice::operator=(OpenDevice&& other) noexcept {
   path.swap(other.path);
   geometry = other.geometry;
   is_block_device = other.is_block_device;
+  device_number = other.device_number;
   direct = other.direct;
   memory_backed = other.memory_backed;
   std::swap(fd_, other.fd_);
@@ -91,67 +90,71 @@ OpenDevice::~OpenDevice() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Result<OpenDevice> open_device(const std::string& path, const OpenDeviceOptions& options) {
-  struct stat before{};
-  const bool is_device = ::stat(path.c_str(), &before) == 0 && S_ISBLK(before.st_mode);
-  // On a block device O_EXCL keeps out file systems mounted by the kernel, and keeps them out while it is ours.
-  const int exclusive = is_device && options.exclusive ? O_EXCL : 0;
+namespace {
 
-  Result<int> opened = open_descriptor(path, options, exclusive | (options.direct ? O_DIRECT : 0));
-  bool direct = options.direct;
-  if (!opened && options.direct && opened.error().os_errno() == EINVAL) {
-    if (options.require_direct)
-      return fail(Errc::kUnsupported,
-                  path + ": its file system has no direct I/O; choose another place or allow buffered I/O");
+Status examine_disk(OpenDevice& device, const OpenDeviceOptions& options) {
+  std::uint64_t size_bytes = 0;
+  int sector_bytes = 0;
+  int write_protected = 0;
+  if (ioctl(device.fd(), BLKGETSIZE64, &size_bytes) != 0 || ioctl(device.fd(), BLKSSZGET, &sector_bytes) != 0) {
+    return fail(Error::from_errno(errno, "size of " + device.path));
+  }
+  if (!options.read_only && ioctl(device.fd(), BLKROGET, &write_protected) == 0 && write_protected != 0) {
+    return fail(Errc::kReadOnly, device.path + " is write-protected");
+  }
+  device.geometry.size_bytes = size_bytes;
+  device.geometry.alignment_bytes = static_cast<std::uint32_t>(sector_bytes);
+  device.geometry.can_discard = !options.read_only && device_discards(device.device_number);
+  return {};
+}
+
+void examine_file(OpenDevice& device, const OpenDeviceOptions& options, off_t size_bytes) {
+  device.geometry.size_bytes = static_cast<std::uint64_t>(size_bytes);
+  device.memory_backed = in_memory(device.fd());
+  // Where the kernel does not say, 512 is right except on disks with larger sectors, whose blocks are 4096.
+  device.geometry.alignment_bytes = device.direct ? direct_alignment(device.fd()) : kLeastAlignment;
+  // Punching past the end changes nothing, and tells whether the file system can.
+  device.geometry.can_discard = !options.read_only && fallocate(device.fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                                                size_bytes, kMostAlignment) == 0;
+}
+
+}  // namespace
+
+Result<OpenDevice> open_device(const std::string& path, const OpenDeviceOptions& options) {
+  char resolved[PATH_MAX];
+  if (::realpath(path.c_str(), resolved) == nullptr) return fail(Error::from_errno(errno, path));
+  struct stat facts{};
+  if (::stat(resolved, &facts) != 0) return fail(Error::from_errno(errno, resolved));
+  const bool is_disk = S_ISBLK(facts.st_mode);
+  if (!is_disk && !S_ISREG(facts.st_mode)) {
+    return fail(Errc::kInvalid, std::string(resolved) + " is neither a file nor a block device");
+  }
+  const int claim = is_disk && options.claim && !options.read_only ? O_EXCL : 0;
+  auto opened = open_descriptor(resolved, options, claim | O_DIRECT);
+  bool direct = true;
+  if (!opened && opened.error().os_errno() == EINVAL) {
     direct = false;
-    opened = open_descriptor(path, options, exclusive);
+    opened = open_descriptor(resolved, options, claim);
   }
   OpenDevice device(TRY(std::move(opened)));
-  device.path = path;
+  device.path = resolved;
   device.direct = direct;
-  const int fd = device.fd();
-
-  struct stat facts{};
-  if (fstat(fd, &facts) != 0) return fail(Error::from_errno(errno, "stat " + path));
+  if (fstat(device.fd(), &facts) != 0) return fail(Error::from_errno(errno, device.path));
   device.is_block_device = S_ISBLK(facts.st_mode);
-  if (!device.is_block_device && !S_ISREG(facts.st_mode))
-    return fail(Errc::kInvalid, path + ": neither a file nor a block device");
-
-  if (options.exclusive && flock(fd, (options.read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) return fail(Errc::kBusy, path + ": in use by another Weft");
-    return fail(Error::from_errno(errno, "lock " + path));
-  }
-
-  std::uint32_t alignment = kLeastAlignment;
+  device.device_number = facts.st_rdev;
   if (device.is_block_device) {
-    std::uint64_t size_bytes = 0;
-    int sector_bytes = 0;
-    if (ioctl(fd, BLKGETSIZE64, &size_bytes) != 0 || ioctl(fd, BLKSSZGET, &sector_bytes) != 0)
-      return fail(Error::from_errno(errno, "size of " + path));
-    device.geometry.size_bytes = size_bytes;
-    alignment = static_cast<std::uint32_t>(sector_bytes);
-    device.geometry.can_discard = !options.read_only && device_discards(facts.st_rdev);
+    TRY(examine_disk(device, options));
   } else {
-    if (facts.st_size == 0 && options.create_bytes != 0 && !options.read_only) {
-      if (ftruncate(fd, static_cast<off_t>(options.create_bytes)) != 0)
-        return fail(Error::from_errno(errno, "size " + path));
-      facts.st_size = static_cast<off_t>(options.create_bytes);
-    }
-    device.geometry.size_bytes = static_cast<std::uint64_t>(facts.st_size);
-    device.memory_backed = in_memory(fd);
-    // Where the kernel does not say, 512 is right except on disks with larger sectors, whose blocks are 4096.
-    const std::uint32_t told = direct_alignment(fd);
-    if (direct) alignment = told != 0 ? told : 512;
-    // Punching past the end changes nothing, and tells whether the file system can.
-    device.geometry.can_discard = !options.read_only && fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                                                  facts.st_size, kMostAlignment) == 0;
+    examine_file(device, options, facts.st_size);
   }
-  if (alignment > kMostAlignment)
-    return fail(Errc::kUnsupported, path + ": wants requests aligned to more than 4096 bytes");
-  device.geometry.alignment_bytes = usable_alignment(alignment);
-  device.geometry.read_only = options.read_only;
-  device.geometry.size_bytes = round_down(device.geometry.size_bytes, device.geometry.alignment_bytes);
-  if (device.geometry.size_bytes == 0) return fail(Errc::kInvalid, path + ": is empty");
+  BlockDevice::Geometry& geometry = device.geometry;
+  geometry.alignment_bytes = std::bit_ceil(std::max(geometry.alignment_bytes, kLeastAlignment));
+  if (geometry.alignment_bytes > kMostAlignment) {
+    return fail(Errc::kUnsupported, device.path + " wants requests aligned to more than 4096 bytes");
+  }
+  geometry.read_only = options.read_only;
+  geometry.size_bytes = round_down(geometry.size_bytes, geometry.alignment_bytes);
+  if (geometry.size_bytes == 0) return fail(Errc::kInvalid, device.path + " is empty");
   return device;
 }
 

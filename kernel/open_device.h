@@ -1,12 +1,16 @@
-// kernel/open_device.h - opens a file or block device to be a BlockDevice, and finds out what it is.
+// kernel/open_device.h - opens a file or block device that shall hold blocks, and finds out what it is.
 //
-//   path -> [open_device] -> OpenDevice {descriptor, facts} -> PosixDisk, or sched's disk on io_uring
+//   path -> [open_device] -> OpenDevice {descriptor, facts} -> a BlockDevice on it (sched/file_disk)
 //
+// Keeps out others only as far as the kernel does (`claim`); locks between our own programs are tools/open_disk's.
 // Blocks the calling thread. Tests: tests/kernel/open_device_test.cc.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "kernel/block_device.h"
 #include "kernel/result.h"
@@ -15,14 +19,11 @@ namespace weft {
 
 struct OpenDeviceOptions {
   bool read_only = false;
-  bool direct = true;           // past the page cache where the file system can; see OpenDevice::direct
-  bool require_direct = false;  // fail with kUnsupported rather than use the page cache
-  // A second opener is refused with kBusy: by flock(2), so between Wefts; a mounted block device is refused too.
-  bool exclusive = true;
-  std::uint64_t create_bytes = 0;  // not 0: make the file, sparse, if it is not there; kept as it is if it is
+  // A block device: refuse it (kBusy) if something in the kernel uses it, and keep others of that kind out while it is open.
+  bool claim = true;
 };
 
-// A descriptor and what is known of it. Move-only; closes, and so unlocks, at its end.
+// A descriptor and what is known of it. Move-only; closes at its end.
 class OpenDevice {
  public:
   OpenDevice(OpenDevice&& other) noexcept;
@@ -30,11 +31,13 @@ class OpenDevice {
   ~OpenDevice();
 
   [[nodiscard]] int fd() const noexcept { return fd_; }
+  [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
 
-  std::string path;
+  std::string path;  // absolute, symbolic links resolved
   BlockDevice::Geometry geometry;
   bool is_block_device = false;
-  bool direct = false;         // O_DIRECT is on; false on file systems that refuse it (older tmpfs, some network ones)
+  dev_t device_number = 0;     // of a block device
+  bool direct = false;         // past the page cache; false on file systems that refuse it
   bool memory_backed = false;  // tmpfs or ramfs: I/O never waits, and nothing outlives the machine
 
  private:
@@ -44,7 +47,7 @@ class OpenDevice {
 };
 
 // Errors: kNotFound, kAccessDenied, kBusy, kUnsupported, kInvalid (neither file nor block device, or smaller than a sector),
-// kReadOnly, kIo; the message says what to do.
+// kReadOnly (write-protected), kIo; the message says what to do.
 Result<OpenDevice> open_device(const std::string& path, const OpenDeviceOptions& options = {});
 
 }  // namespace weft

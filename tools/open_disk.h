@@ -1,6 +1,6 @@
 // tools/open_disk.h - opens an image or block device for one of Weft's commands, so that no two of them use it at once.
 //
-//   command line -> [open_disk] -> sched::FileDisk + lock -> fs
+//   command line -> [open_disk: kernel/open_device + lock] -> sched::FileDisk -> fs
 //
 // The lock is flock(2) on the file or device: exclusive for who writes, shared for who only reads. A device that is mounted is
 // refused whoever mounted it. Blocks the thread, up to two seconds where the lock is held (udev and a server that is just
@@ -36,8 +36,7 @@ class DiskLock {
 
 struct OpenDiskOptions {
   bool read_only = false;
-  bool claim_device =
-      true;  // a block device: refuse it if anything in the kernel uses it. mount.weft's mount(2) does so itself
+  bool claim_device = true;                  // OpenDeviceOptions::claim; not for mount.weft: mount(2) claims it
   bool refuse_mounted = true;                // with read_only one may want to look all the same
   std::chrono::milliseconds patience{2000};  // for somebody else's lock
 };
