@@ -1,6 +1,8 @@
 // tests/fs/fs_fixture.h - what the tests of the durable half share: a volume that is the same every time, and raw transactions.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -43,6 +45,25 @@ inline Status make_fixed_volume(BlockDevice& device, std::uint64_t log_bytes = 0
   options.clock = &fixed_clock();
   options.entropy = &entropy;
   return make_volume(device, options, 0, 0);
+}
+
+// A volume that does nothing by itself.
+inline VolumeOptions quiet() {
+  VolumeOptions options;
+  options.background = false;
+  options.clock = &fixed_clock();
+  return options;
+}
+
+inline std::unique_ptr<Volume> open(BlockDevice& device, const VolumeOptions& options = quiet()) {
+  auto volume = Volume::open(device, options);
+  EXPECT_TRUE(volume) << volume.error().message();
+  return volume ? std::move(*volume) : nullptr;
+}
+
+inline std::unique_ptr<Volume> make_and_open(BlockDevice& device, std::uint64_t log_bytes = 0) {
+  EXPECT_TRUE(make_fixed_volume(device, log_bytes));
+  return open(device);
 }
 
 template <typename T>

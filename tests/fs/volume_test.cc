@@ -23,27 +23,12 @@ namespace {
 using test::check_image;
 using test::difference;
 using test::dump;
+using test::make_and_open;
+using test::open;
+using test::quiet;
 using test::Workload;
 
 constexpr std::uint64_t kDiskBytes = 16 * kMiB;
-
-VolumeOptions quiet() {
-  VolumeOptions options;
-  options.background = false;
-  options.clock = &test::fixed_clock();
-  return options;
-}
-
-std::unique_ptr<Volume> open(BlockDevice& device, const VolumeOptions& options = quiet()) {
-  auto volume = Volume::open(device, options);
-  EXPECT_TRUE(volume) << volume.error().message();
-  return volume ? std::move(*volume) : nullptr;
-}
-
-std::unique_ptr<Volume> make_and_open(BlockDevice& device, std::uint64_t log_bytes = 0) {
-  EXPECT_TRUE(test::make_fixed_volume(device, log_bytes));
-  return open(device);
-}
 
 TEST(Volume, ANewOneHasARootDirectoryAndNothingElse) {
   MemoryDisk disk(kDiskBytes);
@@ -180,23 +165,6 @@ TEST(Volume, AFailedFlushTurnsItReadOnlyAndAcknowledgesNothingMore) {
   EXPECT_TRUE(open(disk));
 }
 
-TEST(Volume, AFailedCheckpointTurnsItReadOnlyAndLosesNothing) {
-  for (const std::uint64_t skip : {0u, 1u}) {
-    SimDisk disk(kDiskBytes, {});
-    auto volume = make_and_open(disk);
-    Workload work(*volume, 6);
-    for (int i = 0; i < 20; ++i) ASSERT_TRUE(work.step());
-    work.sync();
-    disk.inject({.op = BlockOp::kFlush, .kind = SimDisk::FaultKind::kError, .skip = skip});
-    EXPECT_FALSE(volume->checkpoint());
-    EXPECT_TRUE(volume->failure());
-    volume.reset();
-    disk.crash();
-    volume = open(disk);
-    EXPECT_EQ(difference(work.model(), dump(*volume)), "");
-  }
-}
-
 TEST(Volume, AfterAShutDownNothingIsWritten) {
   MemoryDisk memory(kDiskBytes);
   test::HookDisk disk(memory);
@@ -211,55 +179,6 @@ TEST(Volume, AfterAShutDownNothingIsWritten) {
   EXPECT_FALSE(volume->checkpoint());
   volume.reset();
   EXPECT_EQ(disk.writes, writes);
-}
-
-TEST(Volume, TransactionsGoOnWhileACheckpointIsWritten) {
-  for (unsigned at = 0; at < 6; ++at) {
-    SCOPED_TRACE("transactions before write batch " + std::to_string(at));
-    SimDisk sim(kDiskBytes, {});
-    test::HookDisk disk(sim);
-    auto volume = make_and_open(disk);
-    Workload work(*volume, 8 + at);
-    for (int i = 0; i < 60; ++i) ASSERT_TRUE(work.step());
-    unsigned batch = 0;
-    disk.before = [&](std::span<const BlockIo> requests) {
-      if (batch++ != at) return;
-      for (int i = 0; i < 20; ++i) ASSERT_TRUE(work.step());
-      if (requests[0].op != BlockOp::kFlush) work.sync();  // flushes exclude each other, and this is within one
-      for (int i = 0; i < 5; ++i) ASSERT_TRUE(work.step());
-    };
-    ASSERT_TRUE(volume->checkpoint());
-    disk.before = nullptr;
-    EXPECT_EQ(difference(work.model(), dump(*volume)), "");
-    const std::uint64_t durable = work.sync();
-    volume.reset();
-    sim.crash();
-    volume = open(disk);
-    EXPECT_EQ(volume->committed().value(), durable);
-    EXPECT_EQ(difference(work.model(), dump(*volume)), "");
-    ASSERT_TRUE(volume->close());
-    EXPECT_EQ(check_image(disk), "");
-  }
-}
-
-TEST(Volume, AFullLogIsEmptiedByACheckpoint) {
-  for (const bool background : {false, true}) {
-    MemoryDisk disk(64 * kMiB);
-    ASSERT_TRUE(test::make_fixed_volume(disk, 256 * kKiB));
-    VolumeOptions options = quiet();
-    options.background = background;
-    options.commit_interval_ms = 20;
-    auto volume = open(disk, options);
-    Workload work(*volume, 9);
-    for (int i = 0; i < 1500; ++i) ASSERT_TRUE(work.step());  // some 3 MB of records
-    const auto last = work.sync();
-    EXPECT_EQ(volume->durable().value(), last);
-    volume.reset();
-    volume = open(disk);
-    EXPECT_EQ(difference(work.model(), dump(*volume)), "");
-    ASSERT_TRUE(volume->close());
-    EXPECT_EQ(check_image(disk), "");
-  }
 }
 
 TEST(Volume, CommittedTransactionsBecomeDurableWithinTheInterval) {
@@ -341,29 +260,6 @@ TEST(Volume, RotInAcknowledgedRecordsIsRefusedForWritingAndShownReadOnly) {
   EXPECT_TRUE(dump(*volume).empty());
 }
 
-TEST(Volume, TheLossOfAnySuperblockSlotSetsNothingBack) {
-  SimDisk disk(kDiskBytes, {});
-  auto volume = make_and_open(disk);
-  Workload work(*volume, 14);
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(work.step());
-  for (const bool closed : {false, true}) {
-    if (closed) {
-      ASSERT_TRUE(volume->close());
-    } else {
-      ASSERT_TRUE(volume->checkpoint());
-      work.sync();
-      ASSERT_TRUE(volume->device().flush());
-    }
-    const Layout layout(test::superblock_of(disk));
-    for (std::uint32_t slot = 0; slot < kSuperblockSlots; ++slot) {
-      SimDisk copy(disk.durable_copy(), {});
-      copy.rot(layout.superblock_slot(slot).value() * kBlockBytes, 300);
-      const auto recovered = open(copy);
-      EXPECT_EQ(difference(work.model(), dump(*recovered)), "") << "slot " << slot;
-    }
-  }
-}
-
 TEST(Volume, LeftoversOfAnEarlierLogAreNeverTakenForNewOnes) {
   SimDisk disk(kDiskBytes, {});
   auto volume = make_and_open(disk);
@@ -415,41 +311,6 @@ TEST(Volume, ALaterEpochNeverContinuesWithRecordsOfAnEarlierOne) {
 
 // V2. A fiber of its own takes all the space it gets while a checkpoint is about to turn the superblock, and what it finds must
 // not be what the checkpoint has freed: the power may go now, and the old state needs it.
-TEST(Volume, NothingThatTheDurableStateRefersToIsWrittenDuringACheckpoint) {
-  MemoryDisk memory(8 * kMiB);
-  test::HookDisk disk(memory);
-  auto volume = make_and_open(disk);
-  Workload work(*volume, 19);
-  work.fill();
-  work.unmap_filler(0, 200);
-  ASSERT_TRUE(volume->checkpoint());
-  const test::Model durable = work.model();
-  work.unmap_filler(300, 400);
-  std::thread taker;
-  std::optional<DiskImage> crash;
-  disk.before = [&](std::span<const BlockIo> requests) {
-    const bool superblock =
-        requests[0].op == BlockOp::kWrite && requests[0].length_bytes == kBlockBytes &&
-        (requests[0].offset_bytes < 2 * kBlockBytes || requests[0].offset_bytes >= 8 * kMiB - 2 * kBlockBytes);
-    if (!superblock || crash) return;
-    Lsn seen = volume->committed();
-    taker = std::thread([&] { work.fill(); });  // until it waits for this very checkpoint
-    do {
-      seen = volume->committed();
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    } while (volume->committed() != seen);
-    crash = memory.copy();
-  };
-  ASSERT_TRUE(volume->checkpoint());
-  taker.join();
-  ASSERT_TRUE(crash);
-  MemoryDisk after(*crash);
-  volume = open(after);
-  EXPECT_EQ(difference(durable, dump(*volume)), "");
-  ASSERT_TRUE(volume->close());
-  EXPECT_EQ(check_image(after), "");
-}
-
 TEST(Volume, ReplayPutsNoNodeWhereALaterRecordHasData) {
   MemoryDisk disk(kDiskBytes);
   auto volume = make_and_open(disk, kMiB);
