@@ -24,7 +24,7 @@ BTree::Parts::Parts(BlockDevice& device_, Allocator& allocator_, const BTreeConf
     : device(device_),
       allocator(allocator_),
       uuid(config.uuid),
-      cache(config.cache_bytes),
+      cache(config.cache_bytes, config.metrics),
       root(config.root),
       checkpoint(config.checkpoint),
       checkpoint_seen(config.checkpoint.value()),
@@ -50,7 +50,10 @@ Node* BTree::Parts::find_leaf(Key key, MissingNode& missing) const noexcept {
   missing = {root.block, root.birth, root.level, Key::lowest(), Key::highest()};
   for (;;) {
     Node* node = find_in_memory(missing);
-    if (node == nullptr || missing.level == 0) return node;
+    if (node == nullptr || missing.level == 0) {
+      cache.count_walk(root.level - missing.level + (node != nullptr ? 1u : 0u), node == nullptr);
+      return node;
+    }
     const NodePage page(node->page.data());
     missing = child_at(page, page.child_of(key));
   }
@@ -61,6 +64,8 @@ bool BTree::Parts::find_path(Key key, TreePath& path, MissingNode& missing) cons
   path.depth = 0;
   for (;;) {
     Node* node = find_in_memory(missing);
+    if (node == nullptr || missing.level == 0)
+      cache.count_walk(root.level - missing.level + (node != nullptr ? 1u : 0u), node == nullptr);
     if (node == nullptr) return false;
     if (missing.level == 0) {
       path.steps[path.depth++] = {node, 0};

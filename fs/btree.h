@@ -32,6 +32,10 @@
 #include "kernel/function_ref.h"
 #include "kernel/result.h"
 
+namespace weft {
+class Metrics;
+}
+
 namespace weft::fs {
 
 struct TreeRoot {
@@ -45,6 +49,7 @@ struct BTreeConfig {
   TreeRoot root;
   CheckpointNo checkpoint;  // the one in the making: last durable + 1. Nodes and extents are born under it.
   std::size_t cache_bytes = 64 << 20;
+  Metrics* metrics = nullptr;  // null: default_metrics()
 };
 
 // What a transaction changed besides keys.

@@ -3,6 +3,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "fs/format_check.h"
 #include "fs/superblock.h"
@@ -65,6 +66,7 @@ Status Checkpointer::run_once_since(CheckpointNo seen) {
 Status Checkpointer::run_locked() {
   if (auto failure = journal_.failure()) return fail(std::move(*failure));
   const TraceSpan span("fs.checkpoint");
+  const auto start = std::chrono::steady_clock::now();
   TRY(allocator_.prepare_freeze());
   FrozenSpace space;
   JournalMark mark;
@@ -107,6 +109,12 @@ Status Checkpointer::run_locked() {
   hold_back_space();
   journal_.checkpointed(mark, tree.checkpoint);
   done_.store(tree.checkpoint.value(), std::memory_order_release);
+  const std::uint64_t blocks = tree.nodes.size() + staged.writes.size();
+  meter_count_.add();
+  meter_blocks_.add(blocks);
+  meter_bytes_.add((blocks + 2) * kBlockBytes);
+  meter_latency_.add(static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count()));
   return {};
 }
 

@@ -11,6 +11,7 @@
 //             C2  what it freed, and the log before it, is reused only after its superblock is durable
 // Locks       run_lock_ -> tree lock -> allocator lock -> journal lock
 // Parks       on the device. A failure is for good (Journal::fail_for_good): the frozen state cannot be put back.
+// Metrics     fs.checkpoint.{count,blocks,bytes}, fs.checkpoint.latency_us
 // Tests       tests/fs/checkpoint_test.cc, tests/fs/volume_crash_test.cc
 #pragma once
 
@@ -25,6 +26,7 @@
 #include "fs/group_table.h"
 #include "fs/journal.h"
 #include "kernel/block_device.h"
+#include "kernel/metrics.h"
 #include "kernel/result.h"
 #include "sched/mutex.h"
 
@@ -42,13 +44,17 @@ struct VolumeCounters {
 class Checkpointer {
  public:
   Checkpointer(BlockDevice& device, const DiskSuperblock& superblock, BTree& tree, Allocator& allocator,
-               GroupTable& groups, Journal& journal, VolumeCounters& counters)
+               GroupTable& groups, Journal& journal, VolumeCounters& counters, Metrics& metrics)
       : device_(device),
         tree_(tree),
         allocator_(allocator),
         groups_(groups),
         journal_(journal),
         counters_(counters),
+        meter_count_(metrics.counter("fs.checkpoint.count", "checkpoints that became durable")),
+        meter_blocks_(metrics.counter("fs.checkpoint.blocks", "blocks of tree nodes and bitmaps in them")),
+        meter_bytes_(metrics.counter("fs.checkpoint.bytes", "bytes they wrote, superblocks included")),
+        meter_latency_(metrics.histogram("fs.checkpoint.latency_us", "microseconds a checkpoint took")),
         superblock_(superblock),
         done_(superblock.checkpoint) {}
 
@@ -72,6 +78,10 @@ class Checkpointer {
   GroupTable& groups_;
   Journal& journal_;
   VolumeCounters& counters_;
+  Counter& meter_count_;
+  Counter& meter_blocks_;
+  Counter& meter_bytes_;
+  Histogram& meter_latency_;
   sched::Mutex run_lock_;
   DiskSuperblock superblock_;  // the newest durable one; guarded by run_lock_
   std::atomic<std::uint64_t> done_;

@@ -31,9 +31,17 @@ void LogRoom::release() noexcept {
   if (journal_ != nullptr) std::exchange(journal_, nullptr)->release(std::exchange(bytes_, 0));
 }
 
+Journal::Meters::Meters(Metrics& metrics)
+    : records(metrics.counter("fs.journal.records", "records written, fillers too")),
+      transactions(metrics.counter("fs.journal.transactions", "transactions in them")),
+      bytes(metrics.counter("fs.journal.bytes", "bytes of them, fill included")),
+      flushes(metrics.counter("fs.journal.flushes", "flushes that made transactions durable")),
+      group(metrics.histogram("fs.journal.group", "transactions that shared a flush")) {}
+
 Journal::Journal(BlockDevice& device, const JournalConfig& config)
     : device_(device),
       config_(config),
+      meters_(metrics_or_default(config.metrics)),
       unit_bytes_(std::max<std::uint64_t>(kLogUnitBytes, device.geometry().alignment_bytes)),
       largest_transaction_bytes_(std::min<std::uint64_t>(kMaxTransactionBytes, config.log_bytes / 8)),
       largest_record_bytes_(std::min<std::uint64_t>(kMaxRecordBytes, round_down(config.log_bytes / 4, unit_bytes_))),
@@ -244,15 +252,18 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
     failed_.store(true, std::memory_order_release);
   } else {
     written_ = std::max(written_, last_lsn);
-    for (const Planned& record : planned)
-      counts_.transactions += record.transactions, counts_.bytes += record.stored_bytes;
-    counts_.records += planned.size();
+    JournalCounts more{.records = planned.size()};
+    for (const Planned& record : planned) more.transactions += record.transactions, more.bytes += record.stored_bytes;
+    counts_.records += more.records, meters_.records.add(more.records);
+    counts_.transactions += more.transactions, meters_.transactions.add(more.transactions);
+    counts_.bytes += more.bytes, meters_.bytes.add(more.bytes);
     // What was shut down meanwhile acknowledges nothing more (J4).
     if (flush) {
-      ++counts_.flushes;
+      ++counts_.flushes, meters_.flushes.add();
       if (!failure_) {
         flushed_sequence_ = last_sequence;
-        if (last_lsn > durable_.load(std::memory_order_relaxed)) {
+        if (const std::uint64_t before = durable_.load(std::memory_order_relaxed); last_lsn > before) {
+          meters_.group.add(last_lsn - before);
           durable_.store(last_lsn, std::memory_order_release);  // DURABLE HERE: every transaction up to last_lsn
         }
       }

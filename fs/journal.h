@@ -16,6 +16,7 @@
 //             J4  after the first failed write or flush nothing becomes durable any more
 // Locks       tree lock -> lock_; flush_lock_ -> lock_. The device is never waited for under lock_.
 // Parks       reserve() for room; make_durable() and write_out() for the device
+// Metrics     fs.journal.{records,transactions,bytes,flushes}, fs.journal.group: transactions that share a flush
 // Format: fs/FORMAT.md "Journal". Replay: fs/journal_replay.h. Tests: tests/fs/journal_test.cc, tests/fs/volume_crash_test.cc
 #pragma once
 
@@ -34,6 +35,7 @@
 #include "kernel/block_device.h"
 #include "kernel/error.h"
 #include "kernel/function_ref.h"
+#include "kernel/metrics.h"
 #include "kernel/result.h"
 #include "sched/condition_variable.h"
 #include "sched/mutex.h"
@@ -47,6 +49,7 @@ struct JournalConfig {
   std::uint64_t epoch = 1;
   std::uint64_t next_sequence = 1;
   Lsn next_lsn{1};
+  Metrics* metrics = nullptr;  // null: default_metrics()
 };
 
 // Where the log stands at one instant: what a checkpoint taken there says in its superblock.
@@ -124,8 +127,19 @@ class Journal {
   Status write_records(std::span<const Planned> planned, std::span<const std::byte> batch, std::uint64_t flushed,
                        CheckpointNo checkpoint);
 
+  // counts() for all who look from outside.
+  struct Meters {
+    explicit Meters(Metrics& metrics);
+    Counter& records;
+    Counter& transactions;
+    Counter& bytes;
+    Counter& flushes;
+    Histogram& group;
+  };
+
   BlockDevice& device_;
   const JournalConfig config_;
+  Meters meters_;
   const std::uint64_t unit_bytes_;
   const std::uint64_t largest_transaction_bytes_;
   const std::uint64_t largest_record_bytes_;

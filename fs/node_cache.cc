@@ -28,7 +28,13 @@ void link_list_last(Node& head, Node* node) noexcept {
 
 }  // namespace
 
-NodeCache::NodeCache(std::size_t bytes) : limit_(std::max(bytes / kBlockBytes, kMinNodes)) {
+NodeCache::NodeCache(std::size_t bytes, Metrics* metrics)
+    : hits_(metrics_or_default(metrics).counter("fs.node_cache.hits", "tree nodes that a walk found in memory")),
+      misses_(metrics_or_default(metrics).counter("fs.node_cache.misses", "tree nodes that a walk had to wait for")),
+      evictions_(metrics_or_default(metrics).counter("fs.node_cache.evictions", "clean tree nodes dropped for room")),
+      bytes_(metrics_or_default(metrics).gauge("fs.node_cache.bytes", "of tree nodes in memory")),
+      dirty_bytes_(metrics_or_default(metrics).gauge("fs.node_cache.dirty_bytes", "of them not in any checkpoint yet")),
+      limit_(std::max(bytes / kBlockBytes, kMinNodes)) {
   const std::size_t buckets = std::bit_ceil(std::min<std::size_t>(limit_, 4096));
   buckets_.resize(buckets);
   shift_ = 64 - static_cast<unsigned>(std::countr_zero(buckets));
@@ -63,9 +69,14 @@ void NodeCache::unlink_hash(Node* node) {
   *link = node->hash_next;
 }
 
+void NodeCache::count_dirty(int change) noexcept {
+  if (change == 0) return;
+  dirty_count_.fetch_add(static_cast<std::size_t>(change), std::memory_order_relaxed);
+  dirty_bytes_.add(std::int64_t{change} * kBlockBytes);
+}
+
 void NodeCache::set_state(Node* node, NodeState state) {
-  if (node->state == NodeState::kDirty) dirty_count_.fetch_sub(1, std::memory_order_relaxed);
-  if (state == NodeState::kDirty) dirty_count_.fetch_add(1, std::memory_order_relaxed);
+  if (node->state != state) count_dirty((state == NodeState::kDirty) - int{node->state == NodeState::kDirty});
   clean_count_ += (state == NodeState::kClean) - std::size_t{node->state == NodeState::kClean};
   unlink_list(node);
   node->state = state;
@@ -82,7 +93,8 @@ Node* NodeCache::add(BlockNo block, CheckpointNo birth, PageRef page, NodeState 
   link_hash(node);
   link_list_last(list_of(state), node);
   count_.fetch_add(1, std::memory_order_relaxed);
-  if (state == NodeState::kDirty) dirty_count_.fetch_add(1, std::memory_order_relaxed);
+  bytes_.add(kBlockBytes);
+  if (state == NodeState::kDirty) count_dirty(1);
   if (state == NodeState::kClean) ++clean_count_;
   return node;
 }
@@ -119,7 +131,8 @@ void NodeCache::remove(Node* node) {
   unlink_hash(node);
   unlink_list(node);
   count_.fetch_sub(1, std::memory_order_relaxed);
-  if (node->state == NodeState::kDirty) dirty_count_.fetch_sub(1, std::memory_order_relaxed);
+  bytes_.add(-std::int64_t{kBlockBytes});
+  if (node->state == NodeState::kDirty) count_dirty(-1);
   if (node->state == NodeState::kClean) --clean_count_;
   delete node;
 }
@@ -132,6 +145,7 @@ void NodeCache::evict() {
       unlink_list(node);
       link_list_last(clean_, node);
     } else {
+      evictions_.add();
       remove(node);
     }
   }

@@ -7,6 +7,7 @@
 //         kClean    on disk as it is here; may be evicted (second chance: Corbato's clock)
 // Invariant  at most one node a block, and only nodes of the tree as it is (who loads one looks whether it still belongs).
 // Locks      none of its own: find() under the tree's lock shared, everything else under it exclusively.
+// Metrics    fs.node_cache.{hits,misses,evictions,bytes,dirty_bytes}
 // Tests      tests/fs/node_cache_test.cc
 #pragma once
 
@@ -16,6 +17,7 @@
 
 #include "fs/page.h"
 #include "fs/types.h"
+#include "kernel/metrics.h"
 
 namespace weft::fs {
 
@@ -34,7 +36,7 @@ struct Node {
 
 class NodeCache {
  public:
-  explicit NodeCache(std::size_t bytes);
+  explicit NodeCache(std::size_t bytes, Metrics* metrics = nullptr);  // null: default_metrics()
   ~NodeCache();
   NodeCache(const NodeCache&) = delete;
   NodeCache& operator=(const NodeCache&) = delete;
@@ -47,6 +49,11 @@ class NodeCache {
       return node;
     }
     return nullptr;
+  }
+  // A walk down the tree found `hits` nodes here and ended at one that was not, or did not. Once a walk, since find() is hot.
+  void count_walk(unsigned hits, bool missed) const noexcept {
+    if (hits != 0) hits_.add(hits);
+    if (missed) misses_.add();
   }
   [[nodiscard]] bool contains(BlockNo block) const noexcept { return find_any(block) != nullptr; }
   // A page as read from disk, now a node of the tree. Ignored if something is there. Evicts nothing: see evict().
@@ -81,11 +88,17 @@ class NodeCache {
   Node* find_any(BlockNo block) const noexcept;
   void link_hash(Node* node);
   void unlink_hash(Node* node);
+  void count_dirty(int change) noexcept;
   void set_state(Node* node, NodeState state);
   Node& list_of(NodeState state) noexcept;
   Node* add(BlockNo block, CheckpointNo birth, PageRef page, NodeState state);
   void grow();
 
+  Counter& hits_;
+  Counter& misses_;
+  Counter& evictions_;
+  Gauge& bytes_;
+  Gauge& dirty_bytes_;
   std::size_t limit_;  // nodes
   unsigned shift_;     // 64 - log2 of the number of buckets
   std::vector<Node*> buckets_;

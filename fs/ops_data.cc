@@ -9,16 +9,19 @@
 #include "fs/capability.h"
 #include "fs/file.h"
 #include "fs/file_system_core.h"
+#include "kernel/trace.h"
 
 namespace weft::fs {
 
 Result<std::size_t> FileSystem::read(InodeNo number, std::uint64_t offset, std::span<std::byte> into) {
+  const TraceSpan span("fs.read");
   const InodeRef inode = TRY(parts_->inodes.get(number));
   return read_file(*parts_, *inode, offset, into);
 }
 
 Result<std::size_t> FileSystem::write(InodeNo number, std::uint64_t offset, std::span<const std::byte> from,
                                       bool kill_set_id, bool append) {
+  const TraceSpan span("fs.write");
   const InodeRef inode = TRY(parts_->inodes.get(number));
   TRY(drop_capability(*parts_, *inode));
   return write_file(*parts_, *inode, offset, from, kill_set_id, append);
@@ -58,10 +61,14 @@ Result<std::uint64_t> FileSystem::copy_range(InodeNo from, std::uint64_t from_of
 }
 
 Status FileSystem::fsync(InodeNo number, bool data_only) {
+  const TraceSpan span("fs.fsync");
   const InodeRef inode = TRY(parts_->inodes.get(number));
   return parts_->volume->make_durable(data_only ? inode->last_data_change() : inode->last_change());
 }
 
-Status FileSystem::sync() { return parts_->volume->make_durable(parts_->volume->committed()); }
+Status FileSystem::sync() {
+  const TraceSpan span("fs.sync");
+  return parts_->volume->make_durable(parts_->volume->committed());
+}
 
 }  // namespace weft::fs

@@ -19,6 +19,9 @@
 #include "fs/superblock.h"
 #include "kernel/check.h"
 #include "kernel/log.h"
+#include "kernel/metered_disk.h"
+#include "kernel/metrics.h"
+#include "kernel/trace.h"
 
 namespace weft::fs {
 namespace {
@@ -48,11 +51,13 @@ BTreeConfig tree_config(const DiskSuperblock& superblock, const VolumeOptions& o
   config.root.level = static_cast<std::uint8_t>(superblock.root_level.get());
   config.checkpoint = CheckpointNo(superblock.checkpoint + 1);
   config.cache_bytes = options.cache_bytes;
+  config.metrics = options.metrics;
   return config;
 }
 
 // The log that a mount for writing begins: of a new epoch, so that no record of an earlier one can be taken for its own.
-JournalConfig journal_config(const DiskSuperblock& superblock, const Layout& layout, const LogPlan& plan) {
+JournalConfig journal_config(const DiskSuperblock& superblock, const Layout& layout, const LogPlan& plan,
+                             const VolumeOptions& options) {
   JournalConfig config;
   config.uuid = superblock.uuid;
   config.log_offset_bytes = layout.log_offset_bytes();
@@ -60,6 +65,7 @@ JournalConfig journal_config(const DiskSuperblock& superblock, const Layout& lay
   config.epoch = superblock.log_epoch + 1;
   config.next_sequence = plan.next_sequence;
   config.next_lsn = plan.next_lsn;
+  config.metrics = options.metrics;
   return config;
 }
 
@@ -68,16 +74,19 @@ JournalConfig journal_config(const DiskSuperblock& superblock, const Layout& lay
 struct Volume::Parts {
   Parts(BlockDevice& device_in, const VolumeOptions& options_in, const DiskSuperblock& found,
         std::unique_ptr<GroupTable> groups_in, const LogPlan& plan)
-      : device(device_in),
-        options(options_in),
+      : options(options_in),
+        metrics(metrics_or_default(options.metrics)),
+        device(device_in, metrics),
+        commits(metrics.counter("fs.volume.commits", "transactions committed, durable or not")),
+        commit_bytes(metrics.counter("fs.volume.commit_bytes", "bytes of them")),
         clock(options.clock != nullptr ? *options.clock : system_clock()),
         superblock(found),
         layout(found),
         groups(std::move(groups_in)),
         allocator(allocator_config(layout, *groups), *groups),
         tree(device, allocator, tree_config(found, options)),
-        journal(device, journal_config(found, layout, plan)),
-        checkpointer(device, found, tree, allocator, *groups, journal, counters),
+        journal(device, journal_config(found, layout, plan, options)),
+        checkpointer(device, found, tree, allocator, *groups, journal, counters, metrics),
         housekeeper(checkpointer, journal, std::chrono::milliseconds(options.commit_interval_ms)) {
     counters.next_inode = superblock.next_inode.get();
     counters.inode_count = superblock.inode_count.get();
@@ -92,8 +101,11 @@ struct Volume::Parts {
   void request_checkpoint();
   void damaged(const Error& error, bool fatal);
 
-  BlockDevice& device;
   const VolumeOptions options;
+  Metrics& metrics;
+  MeteredDisk device;
+  Counter& commits;
+  Counter& commit_bytes;
   Clock& clock;
   const DiskSuperblock superblock;  // as found: for what does not change while mounted
   const Layout layout;
@@ -245,6 +257,7 @@ Result<Lsn> Volume::commit(Transaction&& transaction) {
     transaction.log_room_.release();
     return parts.journal.committed();
   }
+  const TraceSpan span("fs.volume.commit");
   const std::span<const std::byte> bytes = transaction.finish();
   Lsn lsn;
   if (auto status = parts.apply(bytes, [&] { lsn = parts.journal.append(bytes, std::move(transaction.log_room_)); });
@@ -253,6 +266,8 @@ Result<Lsn> Volume::commit(Transaction&& transaction) {
     if (status.error() == Errc::kCorrupt) parts.damaged(status.error(), true);
     return fail(std::move(status).error());
   }
+  parts.commits.add();
+  parts.commit_bytes.add(bytes.size());
   transaction.settle();
   (void)parts.journal.write_out_if_much();  // a failure shows at the next begin() or make_durable()
   if (parts.journal.wants_checkpoint() || parts.tree.dirty_bytes() > parts.options.cache_bytes / 2)
@@ -305,6 +320,7 @@ bool Volume::read_only() const noexcept { return parts_->options.read_only || pa
 std::optional<Error> Volume::failure() const { return parts_->journal.failure(); }
 BlockDevice& Volume::device() noexcept { return parts_->device; }
 Clock& Volume::clock() noexcept { return parts_->clock; }
+Metrics& Volume::metrics() noexcept { return parts_->metrics; }
 
 void Volume::Parts::damaged(const Error& error, bool fatal) {
   log_error("%s: %s", device.name().c_str(), error.message().c_str());

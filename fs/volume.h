@@ -34,7 +34,8 @@
 
 namespace weft {
 class Entropy;
-}
+class Metrics;
+}  // namespace weft
 
 namespace weft::fs {
 
@@ -44,6 +45,7 @@ struct VolumeOptions {
   std::uint32_t commit_interval_ms = 5000;  // unasked, committed transactions become durable within this
   bool background = true;  // fibers of its own for interval commits and checkpoints; false: only when called (tests)
   Clock* clock = nullptr;  // null: system_clock()
+  Metrics* metrics = nullptr;  // null: default_metrics()
 };
 
 struct VolumeSpace {
@@ -91,8 +93,9 @@ class Volume {
   [[nodiscard]] std::span<const std::uint8_t, 16> hash_seed() const noexcept;
   [[nodiscard]] bool read_only() const noexcept;       // as mounted, or because it failed
   [[nodiscard]] std::optional<Error> failure() const;  // why it turned read-only
-  [[nodiscard]] BlockDevice& device() noexcept;
+  [[nodiscard]] BlockDevice& device() noexcept;        // as given to open(), counted and traced
   [[nodiscard]] Clock& clock() noexcept;
+  [[nodiscard]] Metrics& metrics() noexcept;
   // Records that something cannot be believed: logs it and sets kStateErrors; with `fatal` turns the volume read-only.
   void report_damage(const Error& error, bool fatal);
   // From here on nothing is written any more (FS_IOC_SHUTDOWN); make_durable() of what is not durable fails.

@@ -126,6 +126,9 @@ Status apply_valued(MountOptions& options, std::string_view name, std::string_vi
   } else if (name == "trace") {
     if (value.empty()) return fail(Errc::kInvalid, "trace: the name of a file is wanted");
     options.trace_file = value;
+  } else if (name == "metrics") {
+    if (value.empty()) return fail(Errc::kInvalid, "metrics: the name of a file is wanted");
+    options.metrics_file = value;
   } else if (name == "io_uring") {
     if (value != "auto" && value != "off") return fail(Errc::kInvalid, "io_uring: auto or off is wanted");
     options.use_io_uring = value == "auto";
@@ -224,11 +227,11 @@ Result<MountOptions> parse_mount_options(const std::vector<std::string>& words, 
         options.fake = true;
       else if (word == "--read-only")
         lists.emplace_back("ro");
-      else if (word.starts_with("--trace="))
+      else if (word.starts_with("--trace=") || word.starts_with("--metrics="))
         lists.push_back(word.substr(2));
-      else if ((word == "--trace" || word == "--options") && i + 1 < words.size()) {
+      else if ((word == "--trace" || word == "--metrics" || word == "--options") && i + 1 < words.size()) {
         ++i;
-        lists.push_back(word == "--trace" ? "trace=" + words[i] : words[i]);
+        lists.push_back(word == "--options" ? words[i] : word.substr(2) + "=" + words[i]);
       } else {
         return fail(Errc::kInvalid, "unknown option " + word);
       }
@@ -282,6 +285,7 @@ a server stays behind until it is unmounted with umount(8), or fusermount3 -u fo
   -v, --verbose     say how it was mounted
   -s                pass over unknown options
       --trace FILE  write a trace of what the server does (chrome://tracing, Perfetto)
+      --metrics FILE  keep the server's counters and latencies in a file (JSON; .prom: Prometheus; .txt: text)
   -h, --help        this text
   -V, --version
 
@@ -299,6 +303,7 @@ Options of Weft:
   plain_fuse        no loop device: sync(2) does not reach the server, umount(8) does not wait for it
   io_uring=off      do without io_uring
   trace=FILE        as --trace
+  metrics=FILE      as --metrics
   foreground        as -f
   remount           change ro, noatime, nosuid and the like of a mounted file system
 

@@ -45,6 +45,7 @@ struct MountOptions {
   unsigned read_ahead_kib = 4096;
   bool use_io_uring = true;  // for disk and waiting
   std::string trace_file;
+  std::string metrics_file;
   std::vector<std::string> notes;  // options accepted without effect, and why
 };
 

@@ -14,10 +14,12 @@
 #include "fs/fuse/device_transport.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/session.h"
+#include "kernel/metrics.h"
 #include "kernel/trace.h"
 #include "sched/offload.h"
 #include "sched/runtime.h"
 #include "sched/signal.h"
+#include "tools/metrics_file.h"
 #include "tools/open_disk.h"
 
 namespace weft::tools {
@@ -28,6 +30,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
+constexpr auto kMetricsInterval = 10s;
 constexpr unsigned kDirtyPercent = 40;  // of the memory that may be dirty at all
 
 // Everything that lives as long as the mount, torn down in the opposite order.
@@ -60,10 +63,27 @@ fs::FileSystemOptions file_system_options(const MountOptions& options) {
   return made;
 }
 
+// What default_metrics() holds, to the file or, where none is wanted, to the log.
+void report_metrics(const MountOptions& options, const MountServerHooks& hooks) {
+  if (!options.metrics_file.empty()) {
+    const Status written = sched::blocking([&] { return write_metrics_file(default_metrics(), options.metrics_file); });
+    if (!written) hooks.log("metrics: " + written.error().message());
+    return;
+  }
+  const std::string text = default_metrics().render(MetricsFormat::kText);
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = text.find('\n', at);
+    hooks.log(std::string_view(text).substr(at, end - at));
+    at = end + 1;
+  }
+}
+
 // Waits for a signal and takes the mount away. `gone` ends the wait of a mount that something still holds.
-void unmount_on_signal(sched::SignalSet& signals, const std::string& directory, fs::fuse::Session& session,
+void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, fs::fuse::Session& session,
                        std::atomic<bool>& ended, const MountServerHooks& hooks) {
-  const auto signal = signals.wait();
+  const std::string& directory = options.directory;
+  auto signal = signals.wait();
+  for (; signal && *signal == SIGUSR1; signal = signals.wait()) report_metrics(options, hooks);
   if (!signal) return;  // asked to stop: the mount has ended by itself
   hooks.log(std::string("unmounting on ") + ::strsignal(*signal));
   // On a thread of its own: umount(2) waits for this very server.
@@ -131,20 +151,28 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
   hooks.mounted(message);
 
   std::atomic<bool> ended{false};
-  sched::Fiber watcher =
-      sched::spawn("signals", [&] { unmount_on_signal(signals, options.directory, session, ended, hooks); });
+  sched::Fiber watcher = sched::spawn("signals", [&] { unmount_on_signal(signals, options, session, ended, hooks); });
+  sched::Fiber reporter = sched::spawn("metrics", [&] {
+    while (!options.metrics_file.empty()) {
+      report_metrics(options, hooks);
+      if (!sched::sleep_for(kMetricsInterval)) return;
+    }
+  });
   server.transport->wait();
   const Status finished = session.finish();
   ended.store(true);
   watcher.request_stop();
   watcher.join();
+  reporter.request_stop();
+  reporter.join();
+  if (!options.metrics_file.empty()) report_metrics(options, hooks);
   return finished;
 }
 
 }  // namespace
 
 Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
-  sched::SignalSet signals({SIGINT, SIGTERM, SIGHUP});
+  sched::SignalSet signals({SIGINT, SIGTERM, SIGHUP, SIGUSR1});
   auto runtime = TRY(
       sched::Runtime::create({.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
   if (!options.trace_file.empty()) TRY(trace_start(options.trace_file));

@@ -179,9 +179,10 @@ int main(int count, char** words) {
   options->image = *image;
   if (const Status usable = check_directory(options->directory); !usable) return fail_with(usable.error());
   if (options->fake) return kOk;
-  if (!options->trace_file.empty() && options->trace_file[0] != '/') {
+  for (std::string* file : {&options->trace_file, &options->metrics_file}) {  // a server in the background stands in /
     char here[PATH_MAX];
-    if (::getcwd(here, sizeof here) != nullptr) options->trace_file = std::string(here) + "/" + options->trace_file;
+    if (!file->empty() && (*file)[0] != '/' && ::getcwd(here, sizeof here) != nullptr)
+      *file = std::string(here) + "/" + *file;
   }
   return mount(std::move(*options));
 }

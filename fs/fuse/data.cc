@@ -16,6 +16,7 @@ Status on_read(Session& session, Exchange& exchange) {
   const Buffer buffer = session.buffers().take(in.size);
   if (!buffer) return fail(Errc::kNoMemory);
   const std::size_t count = TRY(session.file_system().read(exchange.inode(), in.offset, buffer.bytes().first(in.size)));
+  session.count_read(count);
   exchange.reply(std::span<const std::byte>(buffer.bytes().first(count)));
   return {};
 }
@@ -26,6 +27,7 @@ Status on_write(Session& session, Exchange& exchange) {
   // O_APPEND needs nothing here: the kernel is the only writer, and the offset it sends is the end as it knows it.
   const bool kill_set_id = (in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
   const std::size_t count = TRY(session.file_system().write(exchange.inode(), in.offset, data, kill_set_id));
+  session.count_written(count);
   exchange.reply(fuse_write_out{static_cast<std::uint32_t>(count), 0});
   return {};
 }

@@ -1,7 +1,9 @@
 #include "fs/fuse/session.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <mutex>
 
 #include "fs/fuse/errno_map.h"
@@ -77,7 +79,22 @@ const Operation& operation_of(std::uint32_t opcode) {
 }  // namespace
 
 Session::Session(FileSystem& file_system, SessionOptions options)
-    : file_system_(file_system), options_(std::move(options)) {}
+    : file_system_(file_system),
+      options_(std::move(options)),
+      read_bytes_(file_system.volume().metrics().counter("fs.fuse.read_bytes", "bytes that READ answered with")),
+      written_bytes_(file_system.volume().metrics().counter("fs.fuse.written_bytes", "bytes that WRITE brought")) {
+  static_assert(fuse::kOperations.size() == kOperations);
+  constexpr std::size_t kRoom = std::string_view("fs.fuse.").size();
+  Metrics& metrics = file_system.volume().metrics();
+  for (std::size_t i = 0; i < meters_.size(); ++i) {
+    const Operation& operation = operation_of(static_cast<std::uint32_t>(i));
+    if (operation.name == nullptr) continue;
+    const std::string label = "op=" + std::string(operation.name + kRoom);
+    meters_[i] = {.requests = &metrics.counter("fs.fuse.requests", "requests of the kernel", label),
+                  .errors = &metrics.counter("fs.fuse.errors", "requests answered with an errno", label),
+                  .latency_us = &metrics.histogram("fs.fuse.latency_us", "microseconds from request to answer", label)};
+  }
+}
 
 void Session::log(std::string_view text) const {
   if (options_.log) options_.log(text);
@@ -117,10 +134,15 @@ void Session::run(Exchange& exchange) {
     exchange.fail_with(first ? EPROTO : ENODEV);
     return;
   }
+  const Meters& known = meters_[std::min<std::size_t>(opcode, kOperations)];
+  const Meters& meters = known.requests != nullptr ? known : meters_.back();
+  meters.requests->add();
   if (operation.run == nullptr) {
+    meters.errors->add();
     exchange.fail_with(operation.refusal);
     return;
   }
+  const auto start = std::chrono::steady_clock::now();
   const TraceSpan span(operation.name, exchange.header().unique);
   const Status status = operation.run(*this, exchange);
   if (!status) {
@@ -129,6 +151,9 @@ void Session::run(Exchange& exchange) {
   } else {
     WEFT_CHECK(exchange.answered());
   }
+  if (!status) meters.errors->add();
+  meters.latency_us->add(static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count()));
 }
 
 void Session::note_failure(const Error& error, std::string_view operation) {

@@ -9,10 +9,12 @@
 // Invariants  S1  FileSystem::unmount() is called once, with no request under way
 //             S2  a reference that an answer carried and the kernel did not take is given back
 // Locks       state_lock_, held for a few instructions and by those who wait for the last request
+// Metrics     fs.fuse.requests, .errors and .latency_us, one for each op; fs.fuse.read_bytes, .written_bytes
 // Parks       handle() and finish() do
 // Thread- and fiber-safe. Tests: tests/fs/fuse/session_test.cc.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -26,6 +28,7 @@
 #include "fs/file_system.h"
 #include "fs/fuse/buffer_pool.h"
 #include "fs/fuse/exchange.h"
+#include "kernel/metrics.h"
 #include "sched/condition_variable.h"
 #include "sched/mutex.h"
 
@@ -61,6 +64,8 @@ class Session {
   [[nodiscard]] FileSystem& file_system() noexcept { return file_system_; }
   [[nodiscard]] const SessionOptions& options() const noexcept { return options_; }
   [[nodiscard]] BufferPool& buffers() noexcept { return buffers_; }
+  void count_read(std::size_t bytes) noexcept { read_bytes_.add(bytes); }
+  void count_written(std::size_t bytes) noexcept { written_bytes_.add(bytes); }
   // INIT's result; from then on the other requests are served.
   void start_serving(std::uint32_t minor);
   void log(std::string_view text) const;
@@ -68,12 +73,22 @@ class Session {
  private:
   enum class State : std::uint8_t { kWaiting, kServing, kFinished };
 
+  static constexpr std::size_t kOperations = 64;  // and one for all that is not known
+  struct Meters {
+    Counter* requests = nullptr;
+    Counter* errors = nullptr;
+    Histogram* latency_us = nullptr;
+  };
+
   void run(Exchange& exchange);
   void note_failure(const Error& error, std::string_view operation);
 
   FileSystem& file_system_;
   SessionOptions options_;
   BufferPool buffers_;
+  std::array<Meters, kOperations + 1> meters_;
+  Counter& read_bytes_;
+  Counter& written_bytes_;
   std::atomic<State> state_{State::kWaiting};
   std::atomic<std::uint32_t> under_way_{0};
   std::atomic<bool> closing_{false};

@@ -52,6 +52,18 @@ TEST(MountOptions, ReadsSizesAndNumbersWithinTheirBounds) {
   }
 }
 
+TEST(MountOptions, TakesFilesOfTraceAndMetricsInEveryWayOfWritingThem) {
+  const auto spaced = parse({"a", "b", "--trace", "t.json", "--metrics", "m.prom"});
+  const auto joined = parse({"a", "b", "--trace=t.json", "--metrics=m.prom"});
+  const auto listed = parse({"a", "b", "-o", "trace=t.json,metrics=m.prom"});
+  for (const auto* options : {&spaced, &joined, &listed}) {
+    ASSERT_TRUE(*options) << options->error().message();
+    EXPECT_EQ((*options)->trace_file, "t.json");
+    EXPECT_EQ((*options)->metrics_file, "m.prom");
+  }
+  EXPECT_FALSE(parse({"a", "b", "-o", "metrics="}));
+}
+
 TEST(MountOptions, UnderstandsMinusFAsItsCallerDoes) {
   EXPECT_TRUE(parse({"a", "b", "-f"})->foreground);
   EXPECT_FALSE(parse({"a", "b", "-f"})->fake);
