@@ -6,7 +6,7 @@
 
 namespace weft {
 
-// Says where, flushes what the log holds, and aborts. Any thread, any fiber.
+// Says where, on standard error and in the log, and aborts. Any thread, any fiber.
 [[noreturn]] void check_failed(const char* condition, const char* file, int line) noexcept;
 
 }  // namespace weft

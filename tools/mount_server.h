@@ -6,7 +6,7 @@
 // the last request, FileSystem::unmount(), lock, answer to umount(2).
 // SIGTERM, SIGINT and SIGHUP unmount: at once if nothing is open there, else lazily, with a bound on the wait.
 // SIGUSR1 brings the metrics file up to date, or says the numbers in the log where there is none.
-// Blocks the thread for the life of the mount. Tests: tests/e2e/mounting.sh.
+// Blocks the thread for the life of the mount. Tests: tests/e2e/mount.sh.
 #pragma once
 
 #include <functional>

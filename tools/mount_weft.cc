@@ -1,11 +1,9 @@
 // tools/mount_weft.cc - mount.weft: mounts a Weft file system, or changes the options of a mounted one.
 //
 // Called by people, by mount(8) as its helper for -t weft, and for fstab. See tools/man/mount.weft.8 for what it promises.
-#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,7 +14,6 @@
 #include <cstring>
 #include <fstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "fs/fuse/mount.h"
@@ -85,23 +82,6 @@ void become_a_server() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-// In the background nobody sees standard error: lines of kernel/log.h go by a pipe to syslog.
-void send_log_to_syslog() {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return;
-  weft::log_to(ends[1]);
-  std::thread([in = ends[0]] {
-    std::string text;
-    char part[2048];
-    for (ssize_t count; (count = ::read(in, part, sizeof part)) > 0;) {
-      text.append(part, static_cast<std::size_t>(count));
-      for (std::size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) {
-        ::syslog(LOG_ERR, "%.*s", static_cast<int>(end), text.data());
-      }
-    }
-  }).detach();
-}
-
 int fail_with(const Error& error) {
   std::fprintf(stderr, "%s\n", sentence(error.message()).c_str());
   return exit_status_of(error);
@@ -119,7 +99,6 @@ int mount(MountOptions options) {
     auto forked = weft::tools::Background::fork_off("mount.weft");
     if (!forked) return fail_with(forked.error());
     background = std::move(*forked);
-    ::openlog("mount.weft", LOG_PID, LOG_DAEMON);
   }
   become_a_server();
   bool is_mounted = false;
@@ -129,8 +108,8 @@ int mount(MountOptions options) {
 
   weft::tools::MountServerHooks hooks;
   hooks.log = [&](std::string_view text) {
-    if (to_syslog && is_mounted) {
-      ::syslog(LOG_ERR, "%s: %.*s", options.directory.c_str(), static_cast<int>(text.size()), text.data());
+    if (is_mounted) {
+      log_error("%s: %.*s", options.directory.c_str(), static_cast<int>(text.size()), text.data());
     } else {
       std::fprintf(stderr, "%s\n", sentence(text).c_str());
     }
@@ -140,7 +119,7 @@ int mount(MountOptions options) {
     std::string all = notes + message;
     if (!all.empty() && all.back() == '\n') all.pop_back();
     background.report(kOk, all);
-    if (to_syslog) send_log_to_syslog();
+    if (to_syslog) weft::log_to_syslog("mount.weft");  // nobody sees standard error in the background
   };
   const Status served = weft::tools::serve_mount(options, hooks);
   if (served) return kOk;
