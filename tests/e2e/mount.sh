@@ -1,6 +1,6 @@
 #!/bin/bash
 # mount.sh - the ways to make, mount, remount, check and unmount an image, and what is refused.
-# limit: 200
+# limit: 400
 . "$(dirname "$0")/lib.sh" || exit 1
 [ "$FSTYPE" = weft ] || skip "about our own tools"
 e2e_begin 128M
@@ -99,17 +99,135 @@ if [ "$(id -u)" = 0 ]; then
     must losetup -d "$device"
 fi
 
+say "a crashed image, read-only: all that was acknowledged can be read, and not a byte of it is changed"
+fs_mount || fail "does not mount"
+mkdir "$MNT/crashed"
+for n in $(seq 30); do head -c $((n * 3000)) /dev/urandom >"$MNT/crashed/$n"; done
+must sync -f "$MNT"
+printf more >>"$MNT/crashed/30" && must sync "$MNT/crashed/30"
+manifest "$MNT/crashed" >"$SCRATCH/before"
+fs_kill
+sum=$(sha1sum <"$IMAGE")
+background "$IMAGE" "$MNT" -o ro || fail "does not mount read-only: $(tail -n 3 "$SERVER_LOG")"
+manifest "$MNT/crashed" | diff - "$SCRATCH/before" >"$SCRATCH/difference" || fail "differs: $(head -n 6 "$SCRATCH/difference")"
+touch "$MNT/crashed/new" 2>/dev/null && fail "written through a read-only mount"
+must unmount "$MNT"
+[ "$(sha1sum <"$IMAGE")" = "$sum" ] || fail "a read-only mount changes the image"
+if [ "$(id -u)" = 0 ]; then
+    device=$(losetup -r -f --show "$IMAGE") || fail "no loop device"
+    background "$device" "$MNT" || fail "a write-protected device does not mount: $(tail -n 3 "$SERVER_LOG")"
+    manifest "$MNT/crashed" | cmp - "$SCRATCH/before" || fail "differs on a write-protected device"
+    touch "$MNT/crashed/new" 2>/dev/null && fail "written to a write-protected device"
+    must unmount "$MNT"
+    must losetup -d "$device"
+fi
+chmod 444 "$IMAGE"
+background "$IMAGE" "$MNT" -o ro || fail "an image without w does not mount read-only"
+manifest "$MNT/crashed" | cmp - "$SCRATCH/before" || fail "differs"
+must unmount "$MNT"
+chmod 644 "$IMAGE"
+background "$IMAGE" "$MNT" || fail "does not mount again"
+manifest "$MNT/crashed" | cmp - "$SCRATCH/before" || fail "differs after recovery"
+must unmount "$MNT"
+must fs_check
+
+if [ "$(id -u)" = 0 ]; then
+    say "shut down: nothing is taken any more, what was there is kept"
+    background "$IMAGE" "$MNT" || fail "does not mount"
+    head -c 300000 /dev/urandom >"$MNT/precious"
+    sum=$(sha1sum <"$MNT/precious")
+    must sync -f "$MNT"
+    must "$(helper shutdown_fs)" "$MNT"
+    { printf late >"$MNT/late" && sync "$MNT/late"; } 2>/dev/null && fail "written and synced after the shutdown"
+    mkdir "$MNT/late.d" 2>/dev/null && fail "a folder was made after the shutdown"
+    limit 60 umount "$MNT" || fail "cannot be unmounted after the shutdown"
+    must fs_check
+    background "$IMAGE" "$MNT" || fail "does not mount after the shutdown"
+    [ "$(sha1sum <"$MNT/precious")" = "$sum" ] || fail "lost by the shutdown"
+    { [ ! -e "$MNT/late" ] || [ ! -s "$MNT/late" ]; } && [ ! -e "$MNT/late.d" ] || fail "what was refused is there"
+    must unmount "$MNT"
+fi
+
+# mount(8) looks for its helpers in /sbin alone. There they are put in a mount name space of our own, with an fstab.
+by_mount() {
+    mkdir -p "$SCRATCH/upper" "$SCRATCH/work" "$SCRATCH/inner" || return
+    # Where overlays cannot stand on the file system of the scratch folder, or at all.
+    mount -t overlay overlay -o "lowerdir=/usr/sbin,upperdir=$SCRATCH/upper,workdir=$SCRATCH/work" /usr/sbin 2>/dev/null || return 77
+    ln -s "$WEFT_BIN"/*.weft /usr/sbin/ || return
+    echo "$IMAGE $SCRATCH/inner weft loop,noauto,nodev,commit=2 0 2" >"$SCRATCH/fstab"
+    mount --bind "$SCRATCH/fstab" /etc/fstab || return
+    local round
+    for round in type fstab; do
+        if [ $round = type ]; then limit 30 mount -t weft -o noatime "$IMAGE" "$SCRATCH/inner"; else limit 30 mount "$SCRATCH/inner"; fi || return
+        awk -v d="$SCRATCH/inner" '$2 == d { print $3, $4 }' /proc/mounts
+        [ "$(cat "$SCRATCH/inner/file")" = kept ] && echo $round >"$SCRATCH/inner/by.$round" || return
+        limit 30 mount -o remount,ro "$SCRATCH/inner" || return
+        touch "$SCRATCH/inner/no" 2>/dev/null && return 1
+        limit 30 mount -o remount,rw "$SCRATCH/inner" && touch "$SCRATCH/inner/yes.$round" || return
+        findmnt -n -o FSTYPE,TARGET "$SCRATCH/inner" | grep -q weft || return
+        limit 60 umount "$SCRATCH/inner" || return
+    done
+    limit 60 fsck -t weft -n "$IMAGE" >/dev/null || return
+    limit 60 mkfs -t weft -n -f "$IMAGE" >/dev/null
+}
+if [ "$(id -u)" = 0 ]; then
+    say "by mount -t weft, by fstab, and remounted so; fsck -t weft, mkfs -t weft"
+    export -f by_mount limit
+    export SCRATCH IMAGE WEFT_BIN
+    limit 150 unshare --mount --propagation private bash -c by_mount >"$SCRATCH/by_mount.log" 2>&1
+    case $? in
+    0) grep -q weft "$SCRATCH/by_mount.log" || fail "$(cat "$SCRATCH/by_mount.log")" ;;
+    77) say "  not here: no overlay" ;;
+    *) fail "$(tail -n 5 "$SCRATCH/by_mount.log")" ;;
+    esac
+    background "$IMAGE" "$MNT" || fail "does not mount"
+    [ -e "$MNT/by.type" ] && [ -e "$MNT/by.fstab" ] && [ ! -e "$MNT/no" ] || fail "what was written through mount(8) is not there"
+    must unmount "$MNT"
+fi
+
+# /dev/fuse may be closed to users on this machine: in a mount name space of our own there is one that is open.
+by_user() {
+    # One with a name: fusermount3 looks for it.
+    local user=(setpriv --reuid nobody --regid nogroup --clear-groups env "HOME=$SCRATCH") other=(setpriv --reuid daemon --regid daemon --clear-groups)
+    trap 'umount -l "$SCRATCH/inner" 2>/dev/null' EXIT
+    mkdir -p "$SCRATCH/inner" || return
+    if ! "${user[@]}" sh -c ': <>/dev/fuse' 2>/dev/null; then
+        mknod -m 666 "$SCRATCH/fuse" c 10 229 && mount --bind "$SCRATCH/fuse" /dev/fuse || return 77
+        "${user[@]}" sh -c ': <>/dev/fuse' 2>/dev/null || return 77
+    fi
+    mkdir -p "$SCRATCH/home" && chown nobody:nogroup "$SCRATCH/home" "$SCRATCH/inner" || return
+    limit 30 "${user[@]}" "$WEFT_BIN/mkfs.weft" -q --size 64M "$SCRATCH/home/own" || return
+    limit 30 "${user[@]}" "$WEFT_BIN/mount.weft" "$SCRATCH/home/own" "$SCRATCH/inner" </dev/null || return
+    "${user[@]}" sh -c 'cd "$1" && echo mine >file && mkdir d && ln file d/second && mv file d/first && sync d/first' sh "$SCRATCH/inner" || return
+    # Nobody else gets in, not even root, and no device or setuid program is taken from it.
+    "${other[@]}" cat "$SCRATCH/inner/d/first" >/dev/null 2>&1 && { echo "another user can read"; return 1; }
+    cat "$SCRATCH/inner/d/first" >/dev/null 2>&1 && { echo "root can read"; return 1; }
+    awk -v d="$SCRATCH/inner" '$2 == d && $4 ~ /nosuid/ && $4 ~ /nodev/ { found = 1 } END { exit !found }' /proc/mounts || return
+    limit 60 "${user[@]}" fusermount3 -u "$SCRATCH/inner" || return
+    # Plain fuse: umount(2) does not wait for the server, whose lock on the image a second mount waits for.
+    limit 30 "${user[@]}" "$WEFT_BIN/mount.weft" "$SCRATCH/home/own" "$SCRATCH/inner" -o ro </dev/null || return
+    [ "$("${user[@]}" cat "$SCRATCH/inner/d/second")" = mine ] || return
+    "${user[@]}" touch "$SCRATCH/inner/no" 2>/dev/null && return 1
+    limit 60 "${user[@]}" fusermount3 -u "$SCRATCH/inner" || return
+    local waited=0
+    until limit 60 "$WEFT_BIN/fsck.weft" -n -f "$SCRATCH/home/own" >/dev/null; do
+        waited=$((waited + 1))
+        [ $waited -lt 10 ] || return
+        sleep 0.5
+    done
+}
 say "as an ordinary user"
-if [ "$(id -u)" = 0 ] && [ -n "$(find /dev/fuse -perm -006)" ] && command -v fusermount3 >/dev/null; then
-    chattr -i "$MNT" 2>/dev/null
-    chown 65521:65521 "$IMAGE" "$MNT"
-    printf 'mount %s\n' "$MNT" >>"$SCRATCH/state"
-    limit 30 setpriv --reuid 65521 --regid 65521 --clear-groups env HOME="$SCRATCH" "$WEFT_BIN/mount.weft" "$IMAGE" "$MNT" >"$SCRATCH/user.log" 2>&1 </dev/null ||
-        fail "cannot be mounted by a user: $(cat "$SCRATCH/user.log")"
-    [ "$(setpriv --reuid 65521 --regid 65521 --clear-groups cat "$MNT/file")" = kept ] || fail "the user cannot read"
-    must setpriv --reuid 65521 --regid 65521 --clear-groups fusermount3 -u "$MNT"
+if [ "$(id -u)" = 0 ] && command -v fusermount3 >/dev/null; then
+    export -f by_user limit
+    export SCRATCH IMAGE WEFT_BIN
+    limit 150 unshare --mount --propagation private bash -c by_user >"$SCRATCH/by_user.log" 2>&1
+    case $? in
+    0) ;;
+    77) say "  not here: /dev/fuse is closed to users" ;;
+    *) fail "$(tail -n 5 "$SCRATCH/by_user.log")" ;;
+    esac
 else
-    say "  not here: /dev/fuse is closed to users, or there is no fusermount3"
+    say "  not here: not root, or there is no fusermount3"
 fi
 
 say "the smallest and a very large image"

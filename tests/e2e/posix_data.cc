@@ -359,6 +359,122 @@ CASE(direct, "O_DIRECT and the page cache see the same bytes") {
   // The unaligned end of a file comes short, not wrong.
   EXPECT(ftruncate(cached, 10001) == 0 && pread(direct, buffer.bytes, 1 << 20, 0) == 10001);
 }
+CASE(direct_edges, "O_DIRECT at odd places, lengths and addresses is refused or right, never wrong") {
+  const Fd cached("f", O_RDWR | O_CREAT), direct("f", O_RDWR | O_DIRECT);
+  const Aligned buffer(1 << 20);
+  std::string model = pattern(11, 300000);
+  REQUIRE(direct >= 0 && write(cached, model.data(), model.size()) == 300000);
+  Random random;
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    // Every grain from a byte to a page, for place, length and address.
+    const auto grain = [&] { return std::uint64_t{1} << random.below(13); };
+    const std::uint64_t place = grain(), unit = grain(), shift = grain() % kPage;
+    const std::uint64_t at = random.below(310000) / place * place;
+    const std::uint64_t size = std::max(unit, random.below(70000) / unit * unit);
+    char* memory = buffer.bytes + shift;
+    const std::string text = pattern(random.next(), size);
+    std::memcpy(memory, text.data(), size);
+    errno = 0;
+    const ssize_t wrote = pwrite(direct, memory, size, static_cast<off_t>(at));
+    if (wrote < 0) {
+      EXPECT_EQUAL(errno, EINVAL);
+      ++refused;
+      // ext4 may have written a part of it by then.
+      const std::string now = read_file("f");
+      bool mixed = now.size() >= model.size();
+      for (std::size_t k = 0; mixed && k < now.size(); ++k)
+        mixed = (k < model.size() && now[k] == model[k]) || (k >= at && k < at + size && now[k] == text[k - at]);
+      EXPECT(mixed);
+      model = now;
+    } else {
+      const std::size_t done = static_cast<std::size_t>(wrote);
+      if (model.size() < at + done) model.resize(at + done);
+      model.replace(at, done, text.substr(0, done));
+    }
+    std::memset(memory, 'z', size);
+    const ssize_t got = pread(direct, memory, size, static_cast<off_t>(at));
+    if (got < 0) {
+      EXPECT_EQUAL(errno, EINVAL);
+    } else {
+      const std::size_t there = at < model.size() ? std::min<std::size_t>(size, model.size() - at) : 0;
+      EXPECT(static_cast<std::size_t>(got) <= there && (got > 0 || there == 0));
+      EXPECT(std::memcmp(memory, model.data() + std::min(at, model.size()), static_cast<std::size_t>(got)) == 0);
+    }
+    if (g_failures > 5) return;
+  }
+  EXPECT(read_file("f") == model);
+  EXPECT(refused < 300);
+}
+CASE(many_clients, "what one process wrote every other sees at once: written, mapped, direct, appended, renamed") {
+  constexpr int kProcesses = 6;
+  constexpr int kTurns = 40;
+  constexpr std::size_t kEach = 3 * kPage;
+  // Each has pages of its own in one file, writes them in every way, and then looks at all the others' through another
+  // way; versions only grow, so what is seen is never older than what was seen before.
+  {
+    const Fd fd("f", O_RDWR | O_CREAT);
+    REQUIRE(ftruncate(fd, kProcesses * kEach) == 0);
+  }
+  std::fflush(stdout);
+  for (int p = 0; p < kProcesses; ++p) {
+    if (fork() != 0) continue;
+    g_failures = 0;
+    Random random{g_seed * 99 + static_cast<unsigned>(p) + 1};
+    const Fd fd("f", O_RDWR), direct("f", O_RDWR | O_DIRECT);
+    auto* map = static_cast<char*>(mmap(nullptr, kProcesses * kEach, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    if (map == MAP_FAILED || direct < 0) _exit(1);
+    const Aligned buffer(kEach);
+    std::uint32_t newest[kProcesses] = {};
+    for (std::uint32_t turn = 1; turn <= kTurns; ++turn) {
+      const off_t at = static_cast<off_t>(p * kEach);
+      for (std::size_t i = 0; i < kEach / 4; ++i) std::memcpy(buffer.bytes + i * 4, &turn, 4);
+      switch (random.below(3)) {
+        case 0: EXPECT(pwrite(fd, buffer.bytes, kEach, at) == kEach); break;
+        case 1: EXPECT(pwrite(direct, buffer.bytes, kEach, at) == kEach); break;
+        default: std::memcpy(map + at, buffer.bytes, kEach);
+      }
+      if (random.below(8) == 0) EXPECT(fsync(fd) == 0);
+      for (int other = 0; other < kProcesses; ++other) {
+        std::uint32_t word = 0;
+        const off_t where = static_cast<off_t>(other * kEach + random.below(kEach / 4) * 4);
+        switch (random.below(3)) {
+          case 0: EXPECT(pread(fd, &word, 4, where) == 4); break;
+          case 1:
+            EXPECT(pread(direct, buffer.bytes, kPage, where / static_cast<off_t>(kPage) * static_cast<off_t>(kPage)) ==
+                   kPage);
+            std::memcpy(&word, buffer.bytes + where % static_cast<off_t>(kPage), 4);
+            break;
+          default: std::memcpy(&word, map + where, 4);
+        }
+        if (other == p) EXPECT_EQUAL(word, turn);
+        EXPECT(word <= kTurns);
+        newest[other] = std::max(newest[other], word);
+      }
+      const std::string name = "p" + std::to_string(p) + "." + std::to_string(turn);
+      EXPECT(write_file("temporary." + std::to_string(p), name) &&
+             rename(("temporary." + std::to_string(p)).c_str(), ("published." + std::to_string(p)).c_str()) == 0);
+      for (int other = 0; other < kProcesses; ++other) {
+        const std::string text = read_file("published." + std::to_string(other));
+        if (!text.empty()) EXPECT(text.rfind("p" + std::to_string(other) + ".", 0) == 0);
+      }
+    }
+    std::fflush(stdout);
+    _exit(g_failures == 0 ? 0 : 1);
+  }
+  int status = 0;
+  while (wait(&status) > 0) EXPECT_EQUAL(status, 0);
+  const std::string text = read_file("f");
+  REQUIRE(text.size() == kProcesses * kEach);
+  for (std::size_t i = 0; i < text.size(); i += 4) {
+    std::uint32_t word = 0;
+    std::memcpy(&word, text.data() + i, 4);
+    if (word != kTurns) {
+      EXPECT_EQUAL(word, static_cast<std::uint32_t>(kTurns));
+      return;
+    }
+  }
+}
 CASE(vectors, "readv and writev, pwritev2 with RWF_APPEND and RWF_DSYNC") {
   const Fd fd("f", O_RDWR | O_CREAT);
   char a[] = "vec", b[] = "tored ", c[] = "write";
@@ -420,6 +536,9 @@ CASE(trim, "FITRIM is answered") {
   fstrim_range range{0, ~0ULL, 0};
   const Fd dir(".", O_RDONLY | O_DIRECTORY);
   EXPECT(ioctl(dir, FITRIM, &range) == 0);
+  range = {1 << 20, 16 << 20, 4096};
+  EXPECT(ioctl(dir, FITRIM, &range) == 0 && range.len <= 17 << 20);
+  as_user(kUser, {}, [&] { EXPECT_ERRNO(ioctl(dir, FITRIM, &range), EPERM); });
 }
 CASE(flock_, "flock keeps other processes out until it is dropped") {
   const Fd fd("f", O_RDWR | O_CREAT), other("f", O_RDWR);

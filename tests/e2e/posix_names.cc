@@ -240,6 +240,18 @@ CASE(rename_whiteout, "RENAME_WHITEOUT leaves a whiteout behind") {
   REQUIRE(rename2("a", "b", RENAME_WHITEOUT) == 0);
   EXPECT(read_file("b") == "a");
   EXPECT(S_ISCHR(stat_of("a").st_mode) && stat_of("a").st_rdev == 0);
+  // Over another file, from one folder to another, of a folder; and never together with an exchange.
+  REQUIRE(mkdir("x", 0755) == 0 && write_file("x/old", "old") && mkdir("folder", 0755) == 0 &&
+          write_file("folder/inside", "i"));
+  EXPECT(rename2("b", "x/old", RENAME_WHITEOUT) == 0 && read_file("x/old") == "a");
+  EXPECT(S_ISCHR(stat_of("b").st_mode) && stat_of("b").st_rdev == 0);
+  EXPECT(rename2("folder", "x/folder", RENAME_WHITEOUT | RENAME_NOREPLACE) == 0 && exists("x/folder/inside"));
+  EXPECT(S_ISCHR(stat_of("folder").st_mode));
+  EXPECT_EQUAL(stat_of("x").st_nlink, 3U);
+  EXPECT_ERRNO(rename2("x/old", "x/folder", RENAME_WHITEOUT | RENAME_NOREPLACE), EEXIST);
+  EXPECT_ERRNO(rename2("x/old", "x/folder", RENAME_WHITEOUT | RENAME_EXCHANGE), EINVAL);
+  EXPECT_ERRNO(rename2("x/old", "y", 1U << 7), EINVAL);
+  EXPECT(read_file("x/old") == "a" && exists("x/folder/inside"));
 }
 CASE(tmpfile_link, "O_TMPFILE makes a file without a name, which linkat gives one") {
   const Fd fd(".", O_TMPFILE | O_RDWR, 0640);
@@ -251,6 +263,9 @@ CASE(tmpfile_link, "O_TMPFILE makes a file without a name, which linkat gives on
   const std::string self = "/proc/self/fd/" + std::to_string(fd);
   EXPECT(linkat(AT_FDCWD, self.c_str(), AT_FDCWD, "named", AT_SYMLINK_FOLLOW) == 0);
   EXPECT(read_file("named") == "nameless" && stat_of("named").st_nlink == 1);
+  // Another name of it is made from the descriptor; none once the last is gone.
+  if (geteuid() == 0) EXPECT(linkat(fd, "", AT_FDCWD, "second", AT_EMPTY_PATH) == 0);
+  EXPECT_ERRNO(linkat(AT_FDCWD, self.c_str(), AT_FDCWD, "named", AT_SYMLINK_FOLLOW), EEXIST);
   const Fd never(".", O_TMPFILE | O_EXCL | O_RDWR, 0600);
   const std::string hidden = "/proc/self/fd/" + std::to_string(never);
   EXPECT_ERRNO(linkat(AT_FDCWD, hidden.c_str(), AT_FDCWD, "never", AT_SYMLINK_FOLLOW), ENOENT);
@@ -336,6 +351,58 @@ CASE(list_changing, "readdir gives what stays exactly once, while other entries 
   EXPECT_EQUAL(missing, 0);
   EXPECT_EQUAL(twice, 0);
 }
+namespace {
+// What stays in d is listed exactly once by each of `listings`, while `processes` make, rename and remove other names.
+void list_among_others(int entries, int processes, int listings) {
+  std::fflush(stdout);
+  std::vector<pid_t> children;
+  for (int p = 0; p < processes; ++p) {
+    children.push_back(fork());
+    if (children.back() != 0) continue;
+    Random random{g_seed * 1000 + static_cast<unsigned>(p) + 1};
+    const std::string mine = "d/passing-" + std::to_string(p) + "-";
+    for (;;) {
+      const std::string name = mine + std::to_string(random.below(500));
+      switch (random.below(4)) {
+        case 0: unlink(name.c_str()); break;
+        case 1: rename(name.c_str(), (mine + std::to_string(random.below(500))).c_str()); break;
+        default: write_file(name, "");
+      }
+    }
+  }
+  std::vector<int> seen(static_cast<std::size_t>(entries));
+  for (int round = 0; round < listings; ++round) {
+    std::fill(seen.begin(), seen.end(), 0);
+    DIR* stream = opendir("d");
+    REQUIRE(stream != nullptr);
+    int others_twice = 0;
+    std::map<std::string, int> others;
+    while (const dirent* entry = readdir(stream)) {
+      const std::string name = entry->d_name;
+      if (name.rfind("entry-", 0) == 0)
+        ++seen[static_cast<std::size_t>(std::atoi(name.c_str() + 6))];
+      else if (name[0] == '.' && ++others[name] > 1)
+        ++others_twice;
+    }
+    closedir(stream);
+    EXPECT_EQUAL(std::count(seen.begin(), seen.end(), 1), entries);
+    EXPECT_EQUAL(others_twice, 0);
+    EXPECT_EQUAL(others.size(), 2U);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    EXPECT(waitpid(child, &status, WNOHANG) == 0);
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+  }
+}
+}  // namespace
+CASE(list_among, "readdir gives what stays exactly once, while other processes make, rename and remove") {
+  REQUIRE(mkdir("d", 0755) == 0);
+  constexpr int kEntries = 4000;
+  for (int i = 0; i < kEntries; ++i) REQUIRE(write_file("d/" + number_name(i), ""));
+  list_among_others(kEntries, 3, 20);
+}
 CASE(seekdir_, "telldir and seekdir find their place again, also after removals") {
   REQUIRE(mkdir("d", 0755) == 0);
   constexpr int kEntries = 2000;
@@ -396,6 +463,9 @@ void big_folder(int entries) {
   const auto names = list("d");
   EXPECT_EQUAL(names.size(), static_cast<std::size_t>(entries) + 2);
   EXPECT_EQUAL(std::set<std::string>(names.begin(), names.end()).size(), names.size());
+  list_among_others(entries, 2, 2);
+  for (const auto& name : list("d"))
+    if (name.rfind("passing", 0) == 0) REQUIRE(unlinkat(dir, name.c_str(), 0) == 0);
   EXPECT_ERRNO(rmdir("d"), ENOTEMPTY);
   for (const auto& name : names)
     if (name[0] != '.') REQUIRE(unlinkat(dir, name.c_str(), 0) == 0);

@@ -1,6 +1,9 @@
 // posix_permissions.cc - who may do what on a mounted file system, and what becomes of setuid and setgid bits.
 #include "posix_check.h"
 
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
 
@@ -193,6 +196,78 @@ CASE(execute, "programs run, with the rights of a setuid owner, and only with an
            std::atoi(text) == static_cast<int>(kOtherUser));
     if (out != nullptr) pclose(out);
   });
+}
+namespace {
+// A user name space in which `inside` is `outside`, 100 ids long, as /proc has it; -1 if there can be none.
+int user_space(uid_t inside, uid_t outside) {
+  int ready[2], done[2];
+  if (pipe(ready) != 0 || pipe(done) != 0) return -1;
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    char byte = unshare(CLONE_NEWUSER) == 0 ? 'y' : 'n';
+    close(done[1]);
+    if (write(ready[1], &byte, 1) != 1 || read(done[0], &byte, 1) != 0) _exit(1);
+    _exit(0);
+  }
+  close(done[0]);
+  char byte = 'n';
+  int fd = -1;
+  if (read(ready[0], &byte, 1) == 1 && byte == 'y') {
+    const std::string proc = "/proc/" + std::to_string(child);
+    const std::string line = std::to_string(inside) + " " + std::to_string(outside) + " 100";
+    for (const char* map : {"/uid_map", "/gid_map"}) {
+      const Fd out(proc + map, O_WRONLY);
+      if (write(out, line.data(), line.size()) != static_cast<ssize_t>(line.size())) byte = 'n';
+    }
+    if (byte == 'y') fd = open((proc + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC);
+  }
+  close(done[1]);
+  close(ready[0]);
+  close(ready[1]);
+  waitpid(child, nullptr, 0);
+  return fd;
+}
+}  // namespace
+CASE(idmapped, "an idmapped mount shows and makes files with mapped owners") {
+  need_root();
+  REQUIRE(chmod(".", 0755) == 0 && chown(".", 10000, 10000) == 0 && write_file("f", "x") &&
+          give("f", 10007, 10008, 0640));
+  const Fd space(user_space(10000, 20000));
+  if (space < 0) skip("no user name spaces here");
+  // open_tree(2) and mount_setattr(2), which glibc 2.36 has no names for in all its headers.
+  const Fd tree(static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, ".", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+  REQUIRE(tree >= 0);
+  struct {
+    std::uint64_t set, clear, propagation, space;
+  } attributes{0x00100000 /* MOUNT_ATTR_IDMAP */, 0, 0, static_cast<std::uint64_t>(static_cast<int>(space))};
+  errno = 0;
+  if (syscall(SYS_mount_setattr, static_cast<int>(tree), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
+    return report(__FILE__, __LINE__, "mount_setattr", errno);
+  struct stat info{};
+  EXPECT(fstatat(tree, "f", &info, 0) == 0 && info.st_uid == 20007 && info.st_gid == 20008);
+  as_user(20007, {}, [&] {
+    EXPECT(Fd(openat(tree, "f", O_RDWR | O_CLOEXEC)) >= 0);
+    EXPECT_ERRNO(openat(AT_FDCWD, "f", O_RDWR | O_CLOEXEC), EACCES);
+  });
+  as_user(20000, {}, [&] {
+    const Fd fd(openat(tree, "made", O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    EXPECT(fd >= 0 && write(fd, "y", 1) == 1);
+    EXPECT(mkdirat(tree, "folder", 0755) == 0 && symlinkat("t", tree, "link") == 0 &&
+           mknodat(tree, "fifo", S_IFIFO | 0600, 0) == 0);
+    const Fd nameless(openat(tree, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    struct stat own{};
+    EXPECT(nameless >= 0 && fstat(nameless, &own) == 0 && own.st_uid == 20000);
+    EXPECT(fchmodat(tree, "made", 0600, 0) == 0 && renameat(tree, "made", tree, "renamed") == 0);
+  });
+  for (const char* name : {"renamed", "folder", "link", "fifo"}) {
+    EXPECT_EQUAL(stat_of(name).st_uid, 10000U);
+    EXPECT_EQUAL(stat_of(name).st_gid, 10000U);
+  }
+  // Owners that the map does not know make nothing, rather than something of another's.
+  EXPECT_ERRNO(openat(tree, "by-root", O_RDWR | O_CREAT | O_CLOEXEC, 0644), EOVERFLOW);
+  EXPECT(fchownat(tree, "renamed", 20001, 20002, 0) == 0 && stat_of("renamed").st_uid == 10001);
+  EXPECT(chown(".", 0, 0) == 0);
 }
 CASE(busy, "a program that runs cannot be written") {
   if (std::system("cp /usr/bin/sleep sleep") != 0) skip("no /usr/bin/sleep");
