@@ -3,7 +3,7 @@
 #   build/release/{obj,lib,bin,unit,...}    one tree per flavour: release asan tsan ubsan coverage fuzz
 #
 # Sources are found by name, so a new file needs no line here:
-#   kernel sched mem fs fs/fuse net    *.cc       -> lib/libweft-<folder>.a, linked in the order of the layers
+#   kernel sched mem fs fs/check fs/fuse net *.cc       -> lib/libweft-<folder>.a, linked in the order of the layers
 #   tools/*_weft.cc weft.cc weftd.cc              -> bin/mkfs.weft, bin/weft ...; tools/weft_*.cc are weft's subcommands,
 #                                                    any other tools/*.cc is shared by all of them
 #   tests/<area>/**.cc                            -> unit/<area> (GoogleTest; area: kernel ... tools, crash, sim)
@@ -89,7 +89,7 @@ LAYERS := fs net mem sched kernel
 sources.kernel := $(wildcard kernel/*.cc)
 sources.sched := $(wildcard sched/*.cc)
 sources.mem := $(wildcard mem/*.cc)
-sources.fs := $(wildcard fs/*.cc fs/fuse/*.cc)
+sources.fs := $(wildcard fs/*.cc fs/check/*.cc fs/fuse/*.cc)
 sources.net := $(wildcard net/*.cc)
 main_sources := $(wildcard tools/*_weft.cc tools/weft.cc tools/weftd.cc)
 subcommand_sources := $(wildcard tools/weft_*.cc)
@@ -223,7 +223,7 @@ lint-layers:  ## who includes whom
 	@tests/lint/layers.sh
 
 # Each header compiles alone. Stamps with dependencies, so that only what changed is tried again.
-header_stamps := $(patsubst %,$(B)/lint/%.ok,$(wildcard $(foreach room,kernel sched mem fs fs/fuse net tools tests/support,$(room)/*.h)))
+header_stamps := $(patsubst %,$(B)/lint/%.ok,$(wildcard $(foreach room,kernel sched mem fs fs/check fs/fuse net tools tests/support,$(room)/*.h)))
 lint-headers: $(header_stamps)  ## headers that do not compile alone
 $(B)/lint/%.ok: % $(B)/flags
 	@mkdir -p $(@D)

@@ -467,6 +467,20 @@ Result<bool> Allocator::is_used(BlockNo block) {
   return groups_[group_of(block)].maps->used.get(static_cast<std::uint32_t>(block.value() % kBlocksPerGroup));
 }
 
+Status Allocator::rewrite(std::uint32_t group) {
+  const std::lock_guard lock(lock_);
+  TRY(load(group));
+  mark_changed(group);
+  return {};
+}
+
+Status Allocator::used_bitmap(std::uint32_t group, GroupBitmap& used) {
+  const std::lock_guard lock(lock_);
+  TRY(load(group));
+  used = groups_[group].maps->used;
+  return {};
+}
+
 Status Allocator::visit_free(BlockRange within, std::uint64_t min_blocks, FunctionRef<Status(BlockRange)> visit) {
   const BlockNo end =
       std::min(config_.end_block, within.count > config_.end_block.value() ? config_.end_block : within.end());

@@ -137,6 +137,10 @@ class Allocator {
   // For trim: runs that are not busy, at least `min_blocks` long, within `within`; each is kept from being handed out while
   // `visit` has it (and may park). Stops at the first error.
   Status visit_free(BlockRange within, std::uint64_t min_blocks, FunctionRef<Status(BlockRange)> visit);
+  // For fsck: the next checkpoint writes this group's bitmap, changed or not. Parks.
+  Status rewrite(std::uint32_t group);
+  // For fsck: what the next checkpoint would write. Parks.
+  Status used_bitmap(std::uint32_t group, GroupBitmap& used);
   // Whether `block` is used, for tests and checks. Parks.
   Result<bool> is_used(BlockNo block);
 

@@ -123,6 +123,28 @@ class BTree {
   };
   Result<Totals> check(FunctionRef<void(BlockNo)> visit);
 
+  // All of the tree in order of keys, for fsck: a node that cannot be read or believed is told to the visitor, and what lies
+  // beside it is visited all the same. Wants a tree that nobody changes meanwhile.
+  struct LostNode {
+    BlockNo block;
+    std::uint8_t level = 0;
+    Key low;  // the keys that were below it
+    Key high;
+  };
+  class Visitor {
+   public:
+    virtual ~Visitor() = default;
+    virtual bool on_node(BlockNo block, std::uint8_t level) = 0;  // false ends the walk with kCancelled
+    virtual void on_item(Key key, std::span<const std::byte> value) = 0;
+    virtual void on_lost(const LostNode& node, const Error& why) = 0;
+  };
+  Status walk(Visitor& visitor);
+
+  // For fsck: one key, whatever it means. No block is mapped or freed, nothing is logged: the next checkpoint makes it durable.
+  // Allocates at most node_bound(1) blocks, which the caller has reserved.
+  Status put_raw(Key key, std::span<const std::byte> value);
+  Result<bool> erase_raw(Key key);  // false: there is none
+
   // The empty tree of a new volume: an empty leaf, to be written to `block`.
   static PageRef make_empty(const DiskUuid& uuid, BlockNo block, CheckpointNo birth);
 

@@ -71,6 +71,12 @@ struct BTree::Parts {
   };
   Status load(const MissingNode& missing, Retry& retry);
 
+  // -- btree_walk.cc: fills in those of `pages` that are null, each as `wanted` says or with why there is none in `errors`.
+  void read_children(std::span<const MissingNode> wanted, std::span<PageRef> pages, std::span<Status> errors);
+  Status walk_below(const PageRef& page, Visitor& visitor);
+  // btree_repair.cc: calls `change` under the exclusive lock with the key's path in memory.
+  Status edit_raw(Key key, bool may_shrink, FunctionRef<void()> change);
+
   // -- btree_plan.cc: what a transaction needs in memory. Under the exclusive lock. Adds to `missing` what is not there.
   Status plan(std::span<const std::byte> transaction, std::vector<MissingNode>& missing) const;
   void plan_key(Key key, bool may_shrink, std::uint32_t changes, std::vector<MissingNode>& missing) const;

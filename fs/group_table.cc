@@ -10,31 +10,24 @@
 #include "kernel/crc32c.h"
 
 namespace weft::fs {
+namespace {
+constexpr std::uint32_t kAtATime = 64;  // table blocks in a read
+}  // namespace
 
 Result<std::unique_ptr<GroupTable>> GroupTable::load(BlockDevice& device, const DiskSuperblock& superblock) {
   std::unique_ptr<GroupTable> result(new GroupTable(device, superblock));
   const Layout& layout = result->layout_;
   result->groups_.resize(layout.group_count);
   // Both slots of many blocks in one read: they lie side by side.
-  constexpr std::uint32_t kAtATime = 64;
   AlignedBuffer buffer(std::min(layout.table_blocks, kAtATime) * 2 * kBlockBytes);
-  std::uint64_t free = 0;
   for (std::uint32_t from = 0; from < layout.table_blocks; from += kAtATime) {
     const std::uint32_t count = std::min(kAtATime, layout.table_blocks - from);
     TRY(device.read(layout.table_block(from, 0).value() * kBlockBytes, buffer.bytes().first(count * 2 * kBlockBytes)));
     for (std::uint32_t i = 0; i < count; ++i) {
-      const std::uint64_t index = from + i;
-      const std::uint32_t slot = table_slot(superblock, index);
-      DiskGroupTable table;
-      std::memcpy(&table, buffer.block(2 * i + slot).data(), sizeof(table));
-      TRY(check_group_table(table, superblock, layout, index, layout.table_block(index, slot)));
-      const std::uint64_t first = index * kGroupsPerTableBlock;
-      for (std::uint64_t group = first; group < layout.group_count && group < first + kGroupsPerTableBlock; ++group) {
-        result->groups_[group] = table.groups[group - first];
-        free += table.groups[group - first].free_blocks;
-      }
+      TRY(result->load_block(from + i, buffer.bytes().subspan(std::size_t{i} * 2 * kBlockBytes, 2 * kBlockBytes)));
     }
   }
+  const std::uint64_t free = result->free_blocks();
   if (free != superblock.free_blocks) {
     return fail(
         Errc::kCorrupt,
@@ -42,6 +35,46 @@ Result<std::unique_ptr<GroupTable>> GroupTable::load(BlockDevice& device, const 
                     superblock.checkpoint.get(), superblock.free_blocks.get(), free));
   }
   return result;
+}
+
+Status GroupTable::load_block(std::uint64_t index, std::span<const std::byte> both_slots) {
+  const std::uint32_t slot = table_slot(superblock_, index);
+  DiskGroupTable table;
+  std::memcpy(&table, both_slots.data() + std::size_t{slot} * kBlockBytes, sizeof(table));
+  TRY(check_group_table(table, superblock_, layout_, index, layout_.table_block(index, slot)));
+  const std::uint64_t first = index * kGroupsPerTableBlock;
+  for (std::uint64_t group = first; group < layout_.group_count && group < first + kGroupsPerTableBlock; ++group) {
+    groups_[group] = table.groups[group - first];
+  }
+  return {};
+}
+
+Result<std::unique_ptr<GroupTable>> GroupTable::load_damaged(BlockDevice& device, const DiskSuperblock& superblock,
+                                                             std::vector<Damage>& damage) {
+  std::unique_ptr<GroupTable> result(new GroupTable(device, superblock));
+  const Layout& layout = result->layout_;
+  result->groups_.resize(layout.group_count);
+  AlignedBuffer buffer(2 * kBlockBytes);
+  for (std::uint32_t index = 0; index < layout.table_blocks; ++index) {
+    const BlockNo where = layout.table_block(index, table_slot(superblock, index));
+    const std::uint64_t at = std::uint64_t{table_slot(superblock, index)} * kBlockBytes;
+    Status status = device.read(where.value() * kBlockBytes, buffer.bytes().subspan(at, kBlockBytes));
+    if (status) status = result->load_block(index, buffer.bytes());
+    if (!status) damage.push_back({index, where, std::move(status).error()});
+  }
+  return result;
+}
+
+std::uint64_t GroupTable::free_blocks() const {
+  const std::lock_guard lock(lock_);
+  std::uint64_t sum = 0;
+  for (const DiskGroup& group : groups_) sum += group.free_blocks;
+  return sum;
+}
+
+bool GroupTable::is_initialised(std::uint32_t group) const {
+  const std::lock_guard lock(lock_);
+  return (groups_[group].flags & kGroupUninitialised) == 0;
 }
 
 Status GroupTable::load_bitmap(std::uint32_t group, std::span<std::byte, kBlockBytes> bitmap) {

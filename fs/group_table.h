@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -27,6 +28,18 @@ class GroupTable final : public BitmapSource {
  public:
   // Reads and checks the current table. `superblock` has passed check_superblock().
   static Result<std::unique_ptr<GroupTable>> load(BlockDevice& device, const DiskSuperblock& superblock);
+
+  // For fsck: what cannot be believed is told and left out, as groups without a free block whose bitmaps match nothing.
+  struct Damage {
+    std::uint64_t index = 0;  // of the table block
+    BlockNo where;
+    Error why;
+  };
+  static Result<std::unique_ptr<GroupTable>> load_damaged(BlockDevice& device, const DiskSuperblock& superblock,
+                                                          std::vector<Damage>& damage);
+  // Free blocks by all entries together.
+  [[nodiscard]] std::uint64_t free_blocks() const;
+  [[nodiscard]] bool is_initialised(std::uint32_t group) const;
 
   Status load_bitmap(std::uint32_t group, std::span<std::byte, kBlockBytes> bitmap) override;
   [[nodiscard]] std::vector<std::uint32_t> free_counts() const;
@@ -47,6 +60,8 @@ class GroupTable final : public BitmapSource {
   void commit(const Staged& staged);
 
  private:
+  Status load_block(std::uint64_t index, std::span<const std::byte> both_slots);
+
   GroupTable(BlockDevice& device, const DiskSuperblock& superblock)
       : device_(device), superblock_(superblock), layout_(superblock) {}
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <vector>
 
+#include "tests/fs/check/check_fixture.h"
 #include "tests/support/mounted.h"
 #include "tests/support/tree_snapshot.h"
 
@@ -144,7 +145,10 @@ TEST(Power, GoingOffAtAnyWriteLeavesTheTreeOfBeforeOrAfter) {
       cut = !m.disk.powered();
       ASSERT_FALSE(cut && acknowledged);
       cuts += cut;
-      m.crash();
+      m.fs.reset();
+      m.disk.crash();
+      EXPECT_EQ(problems_of(m.disk.copy()), "");
+      m.mount();
       const std::string found = tree_of(m);
       if (acknowledged) {
         EXPECT_EQ(found, after);
@@ -157,6 +161,7 @@ TEST(Power, GoingOffAtAnyWriteLeavesTheTreeOfBeforeOrAfter) {
       // And the volume goes on working.
       m.write(m.file(kTop, "next"), 0, "works");
       m.remount();
+      EXPECT_EQ(problems_of(m.disk.copy()), "");
       EXPECT_EQ(m.read(m.find(kTop, "next")), "works");
     }
     EXPECT_GE(cuts, 1u);

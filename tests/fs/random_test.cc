@@ -5,6 +5,7 @@
 #include <deque>
 #include <random>
 
+#include "tests/fs/check/check_fixture.h"
 #include "tests/support/mounted.h"
 #include "tests/support/tree_model.h"
 #include "tests/support/tree_snapshot.h"
@@ -44,7 +45,10 @@ class Walk {
   }
 
   void remount() {
-    m_.remount();
+    ASSERT_OK(m_->unmount());
+    m_.fs.reset();
+    EXPECT_EQ(problems_of(m_.disk.copy()), "") << "after unmounting";
+    m_.mount();
     compare("after a remount");
     restart_history();
   }
@@ -54,7 +58,10 @@ class Walk {
   }
   // The tree must be one of those since the last sync; the model goes back to it.
   void crash() {
-    m_.crash();
+    m_.fs.reset();
+    m_.disk.crash();
+    EXPECT_EQ(problems_of(m_.disk.copy()), "") << "after a crash";
+    m_.mount();
     const auto tree = take_snapshot(*m_.fs);
     ASSERT_TRUE(tree.has_value()) << tree.error().message();
     const std::string found = describe(*tree);

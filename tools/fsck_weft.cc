@@ -1,0 +1,230 @@
+// tools/fsck_weft.cc - fsck.weft: finds what is wrong with a Weft volume, and puts it right.
+//
+// Called by people, and by fsck(8) as its helper for type weft. What it promises: tools/man/fsck.weft.8.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <cctype>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fs/check/check.h"
+#include "fs/superblock.h"
+#include "fs/volume.h"
+#include "sched/runtime.h"
+#include "tools/check_report.h"
+#include "tools/open_disk.h"
+
+namespace {
+
+using weft::Errc;
+using weft::Error;
+using weft::Result;
+using weft::fs::check::CheckOptions;
+using weft::fs::check::CheckReport;
+
+// Exit codes of fsck(8).
+constexpr int kClean = 0;
+constexpr int kCorrected = 1;
+constexpr int kUncorrected = 4;
+constexpr int kOperationalError = 8;
+constexpr int kUsage = 16;
+constexpr int kCancelled = 32;
+
+constexpr std::size_t kStackBytes = 512 * 1024;
+
+struct Arguments {
+  std::string image;
+  bool no_changes = false;
+  bool preen = false;
+  bool yes = false;
+  bool force = false;
+  bool verbose = false;
+  bool json = false;
+  int progress_fd = -1;  // -1: none asked for; 0: a bar; else lines for fsck(8) to this descriptor
+};
+
+std::atomic<bool> interrupted{false};
+
+int complain(const std::string& message, int status) {
+  std::fprintf(stderr, "fsck.weft: %s\n", message.c_str());
+  return status;
+}
+
+int status_of(const Error& error) {
+  if (error == Errc::kCancelled) return kCancelled;
+  return error == Errc::kCorrupt ? kUncorrected : kOperationalError;
+}
+
+// What it is about: a bar on a terminal, "pass done all device" for a descriptor, as e2fsck writes for fsck(8) -C.
+class ProgressReport {
+ public:
+  explicit ProgressReport(const Arguments& arguments) : arguments_(arguments) {}
+  ~ProgressReport() {
+    if (drawn_) std::fputs("\r\033[K", stderr);
+  }
+  bool operator()(const char* what, std::uint64_t done, std::uint64_t total) {
+    if (interrupted.load(std::memory_order_relaxed)) return false;
+    const bool is_tree = std::string_view(what) == "tree";
+    const int percent = total == 0 ? 100 : static_cast<int>(std::min<std::uint64_t>(done * 100 / total, 100));
+    if (percent == percent_ && is_tree == is_tree_) return true;
+    percent_ = percent;
+    is_tree_ = is_tree;
+    if (arguments_.progress_fd > 0) {
+      ::dprintf(arguments_.progress_fd, "%d %d 100 %s\n", is_tree ? 1 : 2, percent, arguments_.image.c_str());
+    } else if (arguments_.progress_fd == 0 || ::isatty(STDERR_FILENO) == 1) {
+      constexpr int kWidth = 40;
+      const std::string bar(static_cast<std::size_t>(percent * kWidth / 100), '=');
+      std::fprintf(stderr, "\r%s: %-5s |%-*s| %3d%%", arguments_.image.c_str(), what, kWidth, bar.c_str(), percent);
+      drawn_ = true;
+    }
+    return true;
+  }
+
+ private:
+  const Arguments& arguments_;
+  int percent_ = -1;
+  bool is_tree_ = false;
+  bool drawn_ = false;
+};
+
+Result<CheckReport> check(weft::BlockDevice& disk, const Arguments& arguments, bool repair) {
+  ProgressReport progress(arguments);
+  CheckOptions options;
+  options.repair = repair;
+  options.only_safe = arguments.preen;
+  options.progress = [&progress](const char* what, std::uint64_t done, std::uint64_t total) {
+    return progress(what, done, total);
+  };
+  return weft::fs::check::check_volume(disk, options);
+}
+
+bool ask(const std::string& question) {
+  std::printf("%s [y/N] ", question.c_str());
+  std::fflush(stdout);
+  const int answer = std::getchar();
+  return answer == 'y' || answer == 'Y';
+}
+
+// What the superblock alone says is clean needs no look. What only wants its log replayed gets that.
+bool settle_quickly(weft::BlockDevice& disk, const Arguments& arguments, int& status) {
+  const auto found = weft::fs::find_superblock(disk);
+  if (!found) return false;
+  if ((found->superblock.state & weft::fs::kStateErrors) != 0) return false;
+  bool replayed = false;
+  if ((found->superblock.state & weft::fs::kStateMounted) != 0) {
+    if (!arguments.preen) return false;
+    weft::fs::VolumeOptions options;
+    options.background = false;
+    auto volume = weft::fs::Volume::open(disk, options);
+    if (!volume || !(*volume)->close()) return false;
+    replayed = true;
+  }
+  const auto now = weft::fs::find_superblock(disk);
+  if (!now) return false;
+  const weft::fs::DiskSuperblock& superblock = now->superblock;
+  CheckReport report;
+  report.inodes = superblock.inode_count;
+  report.total_blocks = superblock.block_count;
+  report.used_blocks = superblock.block_count - superblock.free_blocks;
+  if (replayed) report.notes.emplace_back("its log was replayed");
+  weft::tools::print_report(report, {.image = arguments.image, .json = arguments.json, .verbose = arguments.verbose});
+  status = kClean;
+  return true;
+}
+
+int run(const Arguments& arguments) {
+  const bool wants_to_write = arguments.yes || arguments.preen;
+  weft::tools::OpenDiskOptions how{.read_only = arguments.no_changes};
+  auto opened = weft::tools::open_disk(arguments.image, how);
+  if (!opened && !how.read_only && !wants_to_write &&
+      (opened.error() == Errc::kReadOnly || opened.error() == Errc::kAccessDenied)) {
+    how.read_only = true;
+    opened = weft::tools::open_disk(arguments.image, how);
+  }
+  if (!opened) return complain(opened.error().message(), kOperationalError);
+  weft::BlockDevice& disk = *opened->disk;
+
+  int status = kClean;
+  const bool look_closely = arguments.force || arguments.no_changes || arguments.yes;
+  if (!look_closely && settle_quickly(disk, arguments, status)) return status;
+
+  auto report = check(disk, arguments, wants_to_write);
+  if (!report) return complain(report.error().message(), status_of(report.error()));
+  weft::tools::print_report(*report,
+                            {.image = arguments.image, .json = arguments.json, .verbose = arguments.verbose});
+  if (report->clean()) return kClean;
+  const bool can_ask = !how.read_only && !wants_to_write && !arguments.json && ::isatty(STDIN_FILENO) == 1;
+  if (can_ask && ask("Repair?")) {
+    Arguments repairing = arguments;
+    repairing.yes = true;
+    report = check(disk, repairing, true);
+    if (!report) return complain(report.error().message(), status_of(report.error()));
+    weft::tools::print_report(*report, {.image = arguments.image, .verbose = arguments.verbose});
+  }
+  return (report->changed ? kCorrected : 0) | (report->uncorrected != 0 ? kUncorrected : 0);
+}
+
+// -C takes a descriptor that may be missing or stand apart, which no parser of options likes.
+std::vector<std::string> take_progress_option(int count, char** words, Arguments& arguments) {
+  std::vector<std::string> rest;
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+  };
+  for (int i = 1; i < count; ++i) {
+    const std::string_view word = words[i];
+    if (word.starts_with("-C") && (word.size() == 2 || is_number(word.substr(2)))) {
+      arguments.progress_fd = 0;
+      if (word.size() > 2) {
+        arguments.progress_fd = std::atoi(words[i] + 2);
+      } else if (i + 2 < count && is_number(words[i + 1])) {
+        arguments.progress_fd = std::atoi(words[++i]);
+      }
+      continue;
+    }
+    rest.emplace_back(word);
+  }
+  return rest;
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  Arguments arguments;
+  bool progress = false, ignored = false, automatic = false;
+  CLI::App app("Checks a Weft file system, and repairs it.", "fsck.weft");
+  app.add_option("IMAGE", arguments.image, "image or block device")->required();
+  app.add_flag("-n", arguments.no_changes, "change nothing, only say what is wrong");
+  app.add_flag("-p", arguments.preen, "preen: replay the log, repair what is safe to repair, ask nothing");
+  app.add_flag("-a", automatic, "as -p");
+  app.add_flag("-y", arguments.yes, "repair everything");
+  app.add_flag("-f,--force", arguments.force, "check even if the volume is marked clean");
+  app.add_flag("-v,--verbose", arguments.verbose, "say more, also what repairing brought about");
+  app.add_flag("--json", arguments.json, "print a report for machines");
+  app.add_flag("--progress", progress, "a progress bar (-C FD: progress for fsck(8))");
+  app.add_flag("-A,-M,-P,-R,-T,-l,-r,-s", ignored, "of fsck(8), without meaning here");
+  app.set_version_flag("-V,--version", "fsck.weft " WEFT_VERSION);
+  std::vector<std::string> rest = take_progress_option(count, words, arguments);
+  std::reverse(rest.begin(), rest.end());
+  try {
+    app.parse(rest);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  arguments.preen = arguments.preen || automatic;
+  if (progress && arguments.progress_fd < 0) arguments.progress_fd = 0;
+  if (arguments.no_changes + arguments.preen + arguments.yes > 1) {
+    return complain("only one of -n, -p (-a) and -y", kUsage);
+  }
+  std::signal(SIGINT, [](int) { interrupted = true; });
+  std::signal(SIGTERM, [](int) { interrupted = true; });
+
+  auto runtime = weft::sched::Runtime::create({.name = "fsck.weft", .workers = 1, .stack_bytes = kStackBytes});
+  if (!runtime) return complain(runtime.error().message(), kOperationalError);
+  return runtime->block_on([&] { return run(arguments); });
+}
