@@ -25,8 +25,9 @@ void BTree::Parts::read_children(std::span<const MissingNode> wanted, std::span<
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     const MissingNode& node = wanted[i];
     if (pages[i]) {
-      errors[i] = check_node(pages[i].bytes(),
-                             {node.block, node.birth, node.level, node.low, node.high, uuid, first_block, end_block}, false);
+      errors[i] =
+          check_node(pages[i].bytes(),
+                     {node.block, node.birth, node.level, node.low, node.high, uuid, first_block, end_block}, false);
       continue;
     }
     if (!allocator.in_data_area({node.block, 1})) {

@@ -48,7 +48,8 @@ std::string describe_as_json(const CheckReport& report, const ReportStyle& style
   for (std::size_t i = 0; i < report.findings.size(); ++i) {
     const Finding& finding = report.findings[i];
     out += fmt::format(
-        "{}\n    {{\"class\": \"{}\", \"inode\": {}, \"block\": {}, \"message\": {}, \"repaired\": {}, \"follow_up\": {}}}",
+        "{}\n    {{\"class\": \"{}\", \"inode\": {}, \"block\": {}, \"message\": {}, \"repaired\": {}, \"follow_up\": "
+        "{}}}",
         i == 0 ? "" : ",", fs::check::name_of(finding.problem), finding.inode.value(), finding.block.value(),
         json_string(finding.message), finding.repaired, finding.follow_up);
   }

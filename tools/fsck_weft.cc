@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +18,7 @@
 #include "fs/volume.h"
 #include "sched/runtime.h"
 #include "tools/check_report.h"
+#include "tools/command_line.h"
 #include "tools/open_disk.h"
 
 namespace {
@@ -27,6 +28,7 @@ using weft::Error;
 using weft::Result;
 using weft::fs::check::CheckOptions;
 using weft::fs::check::CheckReport;
+using weft::tools::ProgressBar;
 
 // Exit codes of fsck(8).
 constexpr int kClean = 0;
@@ -51,8 +53,8 @@ struct Arguments {
 
 std::atomic<bool> interrupted{false};
 
-int complain(const std::string& message, int status) {
-  std::fprintf(stderr, "fsck.weft: %s\n", message.c_str());
+int fail_with(std::string_view message, int status) {
+  weft::tools::complain("fsck.weft", message);
   return status;
 }
 
@@ -61,36 +63,31 @@ int status_of(const Error& error) {
   return error == Errc::kCorrupt ? kUncorrected : kOperationalError;
 }
 
-// What it is about: a bar on a terminal, "pass done all device" for a descriptor, as e2fsck writes for fsck(8) -C.
+// A bar on a terminal, or for a descriptor lines "pass done all device", as e2fsck writes for fsck(8) -C.
 class ProgressReport {
  public:
-  explicit ProgressReport(const Arguments& arguments) : arguments_(arguments) {}
-  ~ProgressReport() {
-    if (drawn_) std::fputs("\r\033[K", stderr);
-  }
+  explicit ProgressReport(const Arguments& arguments)
+      : arguments_(arguments),
+        bar_(arguments.image, arguments.progress_fd == 0  ? ProgressBar::When::kAlways
+                              : arguments.progress_fd > 0 ? ProgressBar::When::kNever
+                                                          : ProgressBar::When::kOnTerminal) {}
+
   bool operator()(const char* what, std::uint64_t done, std::uint64_t total) {
     if (interrupted.load(std::memory_order_relaxed)) return false;
-    const bool is_tree = std::string_view(what) == "tree";
-    const int percent = total == 0 ? 100 : static_cast<int>(std::min<std::uint64_t>(done * 100 / total, 100));
-    if (percent == percent_ && is_tree == is_tree_) return true;
-    percent_ = percent;
-    is_tree_ = is_tree;
-    if (arguments_.progress_fd > 0) {
-      ::dprintf(arguments_.progress_fd, "%d %d 100 %s\n", is_tree ? 1 : 2, percent, arguments_.image.c_str());
-    } else if (arguments_.progress_fd == 0 || ::isatty(STDERR_FILENO) == 1) {
-      constexpr int kWidth = 40;
-      const std::string bar(static_cast<std::size_t>(percent * kWidth / 100), '=');
-      std::fprintf(stderr, "\r%s: %-5s |%-*s| %3d%%", arguments_.image.c_str(), what, kWidth, bar.c_str(), percent);
-      drawn_ = true;
+    bar_.update(done, total);
+    const int percent = total == 0 ? 100 : static_cast<int>(std::min(done, total) * 100 / total);
+    if (arguments_.progress_fd > 0 && percent != percent_) {
+      percent_ = percent;
+      const int pass = std::string_view(what) == "tree" ? 1 : 2;
+      ::dprintf(arguments_.progress_fd, "%d %d 100 %s\n", pass, percent, arguments_.image.c_str());
     }
     return true;
   }
 
  private:
   const Arguments& arguments_;
+  ProgressBar bar_;
   int percent_ = -1;
-  bool is_tree_ = false;
-  bool drawn_ = false;
 };
 
 Result<CheckReport> check(weft::BlockDevice& disk, const Arguments& arguments, bool repair) {
@@ -147,7 +144,7 @@ int run(const Arguments& arguments) {
     how.read_only = true;
     opened = weft::tools::open_disk(arguments.image, how);
   }
-  if (!opened) return complain(opened.error().message(), kOperationalError);
+  if (!opened) return fail_with(opened.error().message(), kOperationalError);
   weft::BlockDevice& disk = *opened->disk;
 
   int status = kClean;
@@ -155,16 +152,15 @@ int run(const Arguments& arguments) {
   if (!look_closely && settle_quickly(disk, arguments, status)) return status;
 
   auto report = check(disk, arguments, wants_to_write);
-  if (!report) return complain(report.error().message(), status_of(report.error()));
-  weft::tools::print_report(*report,
-                            {.image = arguments.image, .json = arguments.json, .verbose = arguments.verbose});
+  if (!report) return fail_with(report.error().message(), status_of(report.error()));
+  weft::tools::print_report(*report, {.image = arguments.image, .json = arguments.json, .verbose = arguments.verbose});
   if (report->clean()) return kClean;
   const bool can_ask = !how.read_only && !wants_to_write && !arguments.json && ::isatty(STDIN_FILENO) == 1;
   if (can_ask && ask("Repair?")) {
     Arguments repairing = arguments;
     repairing.yes = true;
     report = check(disk, repairing, true);
-    if (!report) return complain(report.error().message(), status_of(report.error()));
+    if (!report) return fail_with(report.error().message(), status_of(report.error()));
     weft::tools::print_report(*report, {.image = arguments.image, .verbose = arguments.verbose});
   }
   return (report->changed ? kCorrected : 0) | (report->uncorrected != 0 ? kUncorrected : 0);
@@ -219,12 +215,12 @@ int main(int count, char** words) {
   arguments.preen = arguments.preen || automatic;
   if (progress && arguments.progress_fd < 0) arguments.progress_fd = 0;
   if (arguments.no_changes + arguments.preen + arguments.yes > 1) {
-    return complain("only one of -n, -p (-a) and -y", kUsage);
+    return fail_with("only one of -n, -p (-a) and -y", kUsage);
   }
   std::signal(SIGINT, [](int) { interrupted = true; });
   std::signal(SIGTERM, [](int) { interrupted = true; });
 
   auto runtime = weft::sched::Runtime::create({.name = "fsck.weft", .workers = 1, .stack_bytes = kStackBytes});
-  if (!runtime) return complain(runtime.error().message(), kOperationalError);
+  if (!runtime) return fail_with(runtime.error().message(), kOperationalError);
   return runtime->block_on([&] { return run(arguments); });
 }

@@ -30,7 +30,7 @@ struct CheckOptions {
 };
 
 struct CheckReport {
-  std::vector<Finding> findings;  // in the order of the rounds that found them
+  std::vector<Finding> findings;   // in the order of the rounds that found them
   std::vector<std::string> notes;  // what is worth a line and no damage
   std::uint64_t found = 0;         // all of them, were there too many to list
   std::uint64_t uncorrected = 0;

@@ -48,10 +48,9 @@ class CheckedVolume::Walk final : public BTree::Visitor {
   void on_lost(const BTree::LostNode& node, const Error& why) override {
     volume_.lost_.push_back(node);
     const std::uint64_t last = node.high.object - (node.high.tag == 0 ? 1 : 0);
-    volume_.findings_.add(
-        Problem::kTreeNode, node.block,
-        fmt::format("{}; what it held of inodes {} to {} is lost", why.message(), node.low.object,
-                    last == ~std::uint64_t{0} ? std::string("the last") : std::to_string(last)));
+    volume_.findings_.add(Problem::kTreeNode, node.block,
+                          fmt::format("{}; what it held of inodes {} to {} is lost", why.message(), node.low.object,
+                                      last == ~std::uint64_t{0} ? std::string("the last") : std::to_string(last)));
   }
 
  private:
@@ -105,9 +104,8 @@ Status CheckedVolume::examine(const Progress& progress) {
   std::vector<std::uint32_t> wrong;
   Findings of_space;  // where the table is bad its groups' bitmaps say nothing
   Findings& where = bad_tables_.empty() ? findings_ : of_space;
-  TRY(check_space(*groups_, layout_, space_, lost_.empty(), where, wrong, [&](std::uint32_t group) {
-    return !progress || progress("space", group, layout_.group_count);
-  }));
+  TRY(check_space(*groups_, layout_, space_, lost_.empty(), where, wrong,
+                  [&](std::uint32_t group) { return !progress || progress("space", group, layout_.group_count); }));
   wrong_groups_.insert(wrong_groups_.end(), wrong.begin(), wrong.end());
   std::ranges::sort(wrong_groups_);
   wrong_groups_.erase(std::ranges::unique(wrong_groups_).begin(), wrong_groups_.end());

@@ -11,14 +11,38 @@ struct About {
   bool safe;
 };
 constexpr std::array<About, kProblems> kAbout = {{
-    {"superblock-slot", true}, {"log", false},           {"group-table", true},  {"bitmap", true},
-    {"used-marked-free", true}, {"free-marked-used", true}, {"free-count", true}, {"inode-count", true},
-    {"next-inode", true},      {"tree-node", false},     {"claimed-twice", false}, {"stray-item", false},
-    {"missing-inode", false},  {"inode-field", false},   {"root", false},        {"name", false},
-    {"name-target", false},    {"name-type", true},      {"second-name", false}, {"parent", true},
-    {"loop", false},           {"unreachable", true},    {"link-count", true},   {"entry-count", true},
-    {"xattr", false},          {"xattr-count", true},    {"symlink", false},     {"extent", false},
-    {"past-end", false},       {"block-count", true},    {"orphan", true},       {"data-checksum", false},
+    {"superblock-slot", true},
+    {"log", false},
+    {"group-table", true},
+    {"bitmap", true},
+    {"used-marked-free", true},
+    {"free-marked-used", true},
+    {"free-count", true},
+    {"inode-count", true},
+    {"next-inode", true},
+    {"tree-node", false},
+    {"claimed-twice", false},
+    {"stray-item", false},
+    {"missing-inode", false},
+    {"inode-field", false},
+    {"root", false},
+    {"name", false},
+    {"name-target", false},
+    {"name-type", true},
+    {"second-name", false},
+    {"parent", true},
+    {"loop", false},
+    {"unreachable", true},
+    {"link-count", true},
+    {"entry-count", true},
+    {"xattr", false},
+    {"xattr-count", true},
+    {"symlink", false},
+    {"extent", false},
+    {"past-end", false},
+    {"block-count", true},
+    {"orphan", true},
+    {"data-checksum", false},
 }};
 
 }  // namespace
@@ -46,7 +70,11 @@ Fix put_of(Key key, std::vector<std::byte> bytes) {
   return {.kind = Fix::Kind::kPut, .key = key, .bytes = std::move(bytes)};
 }
 Fix set_field(InodeNo inode, InodeField field, std::uint64_t number) {
-  return {.kind = Fix::Kind::kSetField, .key = Key(inode, KeyKind::kInode, 0), .field = field, .number = number, .bytes = {}};
+  return {.kind = Fix::Kind::kSetField,
+          .key = Key(inode, KeyKind::kInode, 0),
+          .field = field,
+          .number = number,
+          .bytes = {}};
 }
 
 std::string quoted(std::string_view name) {

@@ -19,38 +19,38 @@
 namespace weft::fs::check {
 
 enum class Problem : std::uint8_t {
-  kSuperblockSlot,   // one of the four copies
-  kLog,              // records that were acknowledged and are gone
-  kGroupTable,       // a block of the group table
-  kBitmap,           // the bitmap of a group cannot be read or believed
-  kUsedMarkedFree,   // blocks in use that the bitmap would give away
-  kFreeMarkedUsed,   // blocks that nobody has
-  kFreeCount,        // of the volume, in the superblock
-  kInodeCount,       // of the volume, in the superblock
-  kNextInode,        // an inode has a number that is yet to be given out
-  kTreeNode,         // a node of the tree is lost
-  kClaimedTwice,     // a block of two files, or of a file and the tree
-  kStrayItem,        // a key that belongs to nothing
-  kMissingInode,     // names or data without their inode's record
-  kInodeField,       // a field of an inode that cannot be
-  kRoot,             // the root directory
-  kName,             // a directory entry that cannot be
-  kNameTarget,       // a name of an inode that does not exist
-  kNameType,         // a name that says another type than the inode has
-  kSecondName,       // a directory with two names
-  kParent,           // a directory that names another parent than the one it is in
-  kLoop,             // a directory below itself
-  kUnreachable,      // an inode without a name
+  kSuperblockSlot,  // one of the four copies
+  kLog,             // records that were acknowledged and are gone
+  kGroupTable,      // a block of the group table
+  kBitmap,          // the bitmap of a group cannot be read or believed
+  kUsedMarkedFree,  // blocks in use that the bitmap would give away
+  kFreeMarkedUsed,  // blocks that nobody has
+  kFreeCount,       // of the volume, in the superblock
+  kInodeCount,      // of the volume, in the superblock
+  kNextInode,       // an inode has a number that is yet to be given out
+  kTreeNode,        // a node of the tree is lost
+  kClaimedTwice,    // a block of two files, or of a file and the tree
+  kStrayItem,       // a key that belongs to nothing
+  kMissingInode,    // names or data without their inode's record
+  kInodeField,      // a field of an inode that cannot be
+  kRoot,            // the root directory
+  kName,            // a directory entry that cannot be
+  kNameTarget,      // a name of an inode that does not exist
+  kNameType,        // a name that says another type than the inode has
+  kSecondName,      // a directory with two names
+  kParent,          // a directory that names another parent than the one it is in
+  kLoop,            // a directory below itself
+  kUnreachable,     // an inode without a name
   kLinkCount,
   kEntryCount,
   kXattr,
   kXattrCount,
   kSymlink,
-  kExtent,           // extents of one file that overlap, or reach too far
-  kPastEnd,          // written blocks behind the end of a file
-  kBlockCount,       // data_blocks of an inode
-  kOrphan,           // the mark of an inode that is to be freed
-  kDataChecksum,     // a block of a file is not what was written
+  kExtent,        // extents of one file that overlap, or reach too far
+  kPastEnd,       // written blocks behind the end of a file
+  kBlockCount,    // data_blocks of an inode
+  kOrphan,        // the mark of an inode that is to be freed
+  kDataChecksum,  // a block of a file is not what was written
 };
 inline constexpr std::size_t kProblems = static_cast<std::size_t>(Problem::kDataChecksum) + 1;
 
@@ -60,18 +60,28 @@ inline constexpr std::size_t kProblems = static_cast<std::size_t>(Problem::kData
 [[nodiscard]] bool is_safe(Problem problem) noexcept;
 
 enum class InodeField : std::uint8_t {
-  kMode, kLinks, kSize, kDataBlocks, kDevice, kFlags, kParent, kEntryCount, kXattrCount, kTimes, kReserved,
+  kMode,
+  kLinks,
+  kSize,
+  kDataBlocks,
+  kDevice,
+  kFlags,
+  kParent,
+  kEntryCount,
+  kXattrCount,
+  kTimes,
+  kReserved,
 };
 
 struct Fix {
   enum class Kind : std::uint8_t {
-    kErase,       // key
-    kPut,         // key, bytes
-    kSetField,    // key's object, field, number
-    kSetType,     // of the directory entry `key`: number
-    kAddName,     // to the directory key.object: `bytes` names inode `number`
-    kReconnect,   // key's object, of type `number`, gets a name in lost+found
-    kMakeRoot,    // an empty root directory
+    kErase,      // key
+    kPut,        // key, bytes
+    kSetField,   // key's object, field, number
+    kSetType,    // of the directory entry `key`: number
+    kAddName,    // to the directory key.object: `bytes` names inode `number`
+    kReconnect,  // key's object, of type `number`, gets a name in lost+found
+    kMakeRoot,   // an empty root directory
   };
   Kind kind = Kind::kErase;
   Key key;

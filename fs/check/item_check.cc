@@ -87,8 +87,7 @@ void ItemCheck::stray(Key key, std::string what) {
 }
 
 void ItemCheck::field(InodeField which, std::uint64_t number, std::string message) {
-  findings_
-      .add(Problem::kInodeField, InodeNo(object_.number), fmt::format("inode {}: {}", object_.number, message))
+  findings_.add(Problem::kInodeField, InodeNo(object_.number), fmt::format("inode {}: {}", object_.number, message))
       .fixes.push_back(set_field(InodeNo(object_.number), which, number));
 }
 
@@ -100,7 +99,9 @@ void ItemCheck::system_item(Key key, std::span<const std::byte> value) {
   if (key.kind() != KeyKind::kOrphan) return stray(key, "belongs to no inode");
   if (key.offset() == 0) return stray(key, "of no inode");
   if (!value.empty()) {
-    findings_.add(Problem::kOrphan, InodeNo(key.offset()), fmt::format("inode {}: its orphan mark has a value", key.offset()))
+    findings_
+        .add(Problem::kOrphan, InodeNo(key.offset()),
+             fmt::format("inode {}: its orphan mark has a value", key.offset()))
         .fixes.push_back(put_of(key, {}));
   }
   facts_.orphans.push_back(key.offset());
@@ -125,7 +126,8 @@ void ItemCheck::check_record() {
   if (object_.bad_mode) return;  // end_object() knows what else there is
   const std::uint32_t type = mode & S_IFMT;
   if ((record.flags & ~kInodeFlagsKnown) != 0) {
-    field(InodeField::kFlags, record.flags & kInodeFlagsKnown, fmt::format("has unknown flags {:#x}", record.flags.get()));
+    field(InodeField::kFlags, record.flags & kInodeFlagsKnown,
+          fmt::format("has unknown flags {:#x}", record.flags.get()));
   }
   for (const DiskTime* time : {&record.accessed, &record.modified, &record.changed, &record.created}) {
     if (time->nanoseconds < kBillion) continue;
@@ -320,10 +322,10 @@ void ItemCheck::end_xattrs() {
   for (const Xattr& xattr : object_.long_xattrs) {
     if (xattr.found_bytes == xattr.value_bytes) continue;
     const InodeNo number(object_.number);
-    Finding& finding = findings_.add(
-        Problem::kXattr, number,
-        fmt::format("inode {}: of an extended attribute's value {} of {} bytes are there; it is removed",
-                    object_.number, xattr.found_bytes, xattr.value_bytes));
+    Finding& finding =
+        findings_.add(Problem::kXattr, number,
+                      fmt::format("inode {}: of an extended attribute's value {} of {} bytes are there; it is removed",
+                                  object_.number, xattr.found_bytes, xattr.value_bytes));
     finding.fixes.push_back(erase_of(Key(number, KeyKind::kXattr, xattr.offset)));
     for (std::uint64_t chunk = 0; chunk < xattr.next_chunk; ++chunk) {
       finding.fixes.push_back(erase_of(Key(number, KeyKind::kXattrData, xattr.offset << 8 | chunk)));
@@ -352,8 +354,7 @@ void ItemCheck::dirent_item(Key key, std::span<const std::byte> value) {
     return;
   }
   const std::string_view name(reinterpret_cast<const char*>(value.data()) + sizeof(disk), disk.name_length);
-  facts_.names.push_back(
-      {disk.inode, key.object, (std::uint64_t{disk.type} << 56) | key.offset()});
+  facts_.names.push_back({disk.inode, key.object, (std::uint64_t{disk.type} << 56) | key.offset()});
   if (!check_name(name)) {
     bad(fmt::format("the name {} cannot be and is removed", quoted(name)));
     return;
@@ -400,16 +401,17 @@ void ItemCheck::extent_item(Key key, std::span<const std::byte> value) {
   }
   object_.mapped_end = end;
   if (end > kFileBlockEnd) {
-    return bad(Problem::kExtent, fmt::format("an extent at block {} of the file reaches too far and is removed", first));
+    return bad(Problem::kExtent,
+               fmt::format("an extent at block {} of the file reaches too far and is removed", first));
   }
   // Its end blocks may await unmapping: then the mark says so.
   if (!object_.record || object_.orphan || (extent.flags & kExtentUnwritten) != 0) return;
   const std::uint64_t file_end = divide_up(object_.record->size_bytes, kBlockBytes);
   if (end <= file_end) return;
   const std::uint64_t keep = file_end > first ? file_end - first : 0;
-  Finding& finding = findings_.add(
-      Problem::kPastEnd, key.owner(),
-      fmt::format("inode {}: has {} written blocks behind its end, which are removed", key.object, extent.length - keep));
+  Finding& finding = findings_.add(Problem::kPastEnd, key.owner(),
+                                   fmt::format("inode {}: has {} written blocks behind its end, which are removed",
+                                               key.object, extent.length - keep));
   if (keep == 0) {
     finding.fixes.push_back(erase_of(key));
     return;

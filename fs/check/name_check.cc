@@ -61,8 +61,8 @@ class NameCheck {
         if (one.type() == inode.type) continue;
         findings_
             .add(Problem::kNameType, InodeNo(inode.number),
-                 fmt::format("directory {}: its name of inode {} says {}, but that is a {}", one.directory, inode.number,
-                             word_for(one.type()), word_for(inode.type)))
+                 fmt::format("directory {}: its name of inode {} says {}, but that is a {}", one.directory,
+                             inode.number, word_for(one.type()), word_for(inode.type)))
             .fixes.push_back({.kind = Fix::Kind::kSetType, .key = one.key(), .number = inode.type, .bytes = {}});
       }
       if (inode.type == DT_DIR) match_directory(i, names);
@@ -83,7 +83,8 @@ class NameCheck {
     const bool is_root = inode.number == kRootInode.value();
     const NameRef* kept = nullptr;
     for (const NameRef& name : names) {
-      if (!is_root && (kept == nullptr || (name.directory == inode.parent && kept->directory != inode.parent))) kept = &name;
+      if (!is_root && (kept == nullptr || (name.directory == inode.parent && kept->directory != inode.parent)))
+        kept = &name;
     }
     for (const NameRef& name : names) {
       if (&name == kept) continue;
@@ -122,7 +123,10 @@ class NameCheck {
       findings_
           .add(Problem::kUnreachable, number,
                fmt::format("inode {}: a {} without a name; it goes to lost+found", inode.number, word_for(inode.type)))
-          .fixes.push_back({.kind = Fix::Kind::kReconnect, .key = Key(number, KeyKind::kInode, 0), .number = inode.type, .bytes = {}});
+          .fixes.push_back({.kind = Fix::Kind::kReconnect,
+                            .key = Key(number, KeyKind::kInode, 0),
+                            .number = inode.type,
+                            .bytes = {}});
       return;
     }
     if (inode.made_up) return;

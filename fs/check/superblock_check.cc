@@ -40,8 +40,8 @@ Status check_superblocks(BlockDevice& device, const DiskSuperblock& newest, Find
     std::memcpy(&found, buffer.bytes().data(), sizeof(found));
     if (!is_superblock(buffer.bytes())) {
       if (same_where_it_never_changes(found, newest)) {
-        notes.push_back(
-            fmt::format("superblock copy {} in block {} was torn by a power cut; others are whole", slot, where.value()));
+        notes.push_back(fmt::format("superblock copy {} in block {} was torn by a power cut; others are whole", slot,
+                                    where.value()));
       } else {
         damaged("is not a superblock");
       }

@@ -14,7 +14,8 @@ namespace weft::fs::test {
 inline std::string text_of(const check::CheckReport& report) {
   std::string out;
   for (const check::Finding& finding : report.findings) {
-    out += std::string(check::name_of(finding.problem)) + ": " + finding.message + (finding.repaired ? " (repaired)\n" : "\n");
+    out += std::string(check::name_of(finding.problem)) + ": " + finding.message +
+           (finding.repaired ? " (repaired)\n" : "\n");
   }
   return out;
 }
