@@ -13,6 +13,7 @@
 #include "fs/format_check.h"
 #include "fs/journal.h"
 #include "fs/superblock.h"
+#include "kernel/metrics.h"
 
 namespace weft::fs::check {
 namespace {
@@ -277,7 +278,7 @@ Status CheckedVolume::write(bool sound) {
   config.next_sequence = plan_.next_sequence;
   config.next_lsn = plan_.next_lsn;
   Journal journal(device_, config);
-  Checkpointer checkpointer(device_, next, *tree_, *allocator_, *groups_, journal, counters);
+  Checkpointer checkpointer(device_, next, *tree_, *allocator_, *groups_, journal, counters, default_metrics());
   TRY(checkpointer.run());
   // The other two copies of the superblock.
   TRY(checkpointer.run());
