@@ -192,7 +192,7 @@ test-bare:  ## make test and make run in a bare Debian 12 made by debootstrap; n
 	@bash tests/support/bare_debian.sh
 
 asan tsan ubsan:  ## unit tests under a sanitizer of clang-19
-	@$(MAKE) --no-print-directory FLAVOUR=$@ unit-tests
+	@WEFT_TEST_SECONDS=$${WEFT_TEST_SECONDS:-900} $(MAKE) --no-print-directory FLAVOUR=$@ unit-tests
 
 FUZZ_SECONDS ?= 60
 fuzz:  ## search with every fuzz target for FUZZ_SECONDS (60) each; findings go to build/fuzz/findings
@@ -211,7 +211,7 @@ coverage:  ## line coverage of the unit tests, as text and as build/coverage/rep
 	  --html-details build/coverage/report/index.html --print-summary build/coverage/obj
 
 check:  ## all that should hold before a change lands: lint of everything, sanitizers, tests
-	@$(MAKE) --no-print-directory lint LINT_ALL=1
+	@$(MAKE) --no-print-directory -k lint LINT_ALL=1
 	@for flavour in asan ubsan tsan; do echo "== $$flavour"; $(MAKE) --no-print-directory $$flavour || exit 1; done
 	@$(MAKE) --no-print-directory test
 
@@ -247,8 +247,19 @@ lint-format:  ## layout other than .clang-format's
 lint-scripts:  ## shell syntax
 	@for script in .ci/run tests/run $$(find tools tests -name '*.sh'); do bash -n $$script || exit 1; done
 
-lint-tidy:  ## clang-tidy-19 on changed files, or on all with LINT_ALL=1
-	@tests/lint/tidy.sh $(if $(LINT_ALL),--all) -- $(filter-out -g1 -O2,$(CXXFLAGS)) $(filter-out -MMD -MP,$(CPPFLAGS))
+# One stamp a source: looked at again when it, a header of ours that it includes, or .clang-tidy has changed. A changed
+# header is looked at through its own source. (make -k lint: all findings, not only the first file's.)
+tidy_changed = $(filter %.cc,$(1)) $(wildcard $(patsubst %.h,%.cc,$(filter %.h,$(1))))
+tidy_sources = $(filter-out tests/%,$(if $(LINT_ALL),$(known_sources),$(call tidy_changed,$(shell tests/lint/changed.sh))))
+tidy_stamps := $(if $(filter lint lint-tidy,$(GOALS)),$(patsubst %.cc,$(B)/tidy/%.ok,$(sort $(tidy_sources))))
+lint-tidy: $(tidy_stamps)  ## clang-tidy-19 on changed files, or on all with LINT_ALL=1
+$(B)/tidy/%.ok: %.cc .clang-tidy
+	@mkdir -p $(@D)
+	$(call quiet,TIDY)clang-tidy-19 --quiet --warnings-as-errors='*' $< -- $(tidy_flags) \
+	  2> >(grep -vE '^[0-9]+ warnings? (generated|treated)|^Suppressed|^Use -' >&2)
+	@clang++-19 $(tidy_flags) -MM -MP -MT $@ -MF $(@:.ok=.d) $< && touch $@
+tidy_flags = $(filter-out -g1 -O2 -MMD -MP,$(CXXFLAGS) $(CPPFLAGS))
+-include $(tidy_stamps:.ok=.d)
 
 format:  ## lay out changed files as .clang-format says
 	@tests/lint/format.sh --fix

@@ -20,16 +20,16 @@ constexpr int kMaxRounds = 1000;
 
 }  // namespace
 
-BTree::Parts::Parts(BlockDevice& device_, Allocator& allocator_, const BTreeConfig& config)
-    : device(device_),
-      allocator(allocator_),
+BTree::Parts::Parts(BlockDevice& disk, Allocator& space, const BTreeConfig& config)
+    : device(disk),
+      allocator(space),
       uuid(config.uuid),
       cache(config.cache_bytes, config.metrics),
       root(config.root),
       checkpoint(config.checkpoint),
       checkpoint_seen(config.checkpoint.value()),
-      first_block(allocator_.first_block()),
-      end_block(allocator_.end_block()) {}
+      first_block(space.first_block()),
+      end_block(space.end_block()) {}
 
 BTree::BTree(BlockDevice& device, Allocator& allocator, const BTreeConfig& config)
     : parts_(std::make_unique<Parts>(device, allocator, config)) {}

@@ -47,7 +47,7 @@ struct TreePath {
 };
 
 struct BTree::Parts {
-  Parts(BlockDevice& device, Allocator& allocator, const BTreeConfig& config);
+  Parts(BlockDevice& disk, Allocator& space, const BTreeConfig& config);
 
   // -- btree.cc: walking, under the lock, shared at least. Null: `missing` says what to load.
   // A node counts only if it is of the level and the bounds that its parent says: a damaged tree may name a block twice.

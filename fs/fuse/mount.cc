@@ -17,25 +17,25 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include "fs/fuse/protocol.h"
-
-extern char** environ;
 
 namespace weft::fs::fuse {
 
 namespace {
 
-std::string no_device_message(int error) {
-  std::string text = "cannot open /dev/fuse: " + std::string(std::strerror(error));
+Error no_device(int error) {
+  const Error why = Error::from_errno(error, "cannot open /dev/fuse");
+  std::string text = why.message();
   if (error == ENOENT || error == ENODEV || error == ENXIO) text += "; load it with: modprobe fuse";
   text += " (in a container: docker run --device /dev/fuse --cap-add SYS_ADMIN)";
-  return text;
+  return {why.code(), std::move(text)};
 }
 
 Result<int> open_device() {
   const int fd = ::open("/dev/fuse", O_RDWR | O_CLOEXEC);
-  if (fd < 0) return fail(Error::from_errno(errno, "open /dev/fuse").code(), no_device_message(errno));
+  if (fd < 0) return fail(no_device(errno));
   return fd;
 }
 
