@@ -24,13 +24,10 @@ T load(std::span<const std::byte> bytes, std::size_t offset = 0) noexcept {
 
 bool known_kind(KeyKind kind) noexcept { return kind >= KeyKind::kInode && kind <= KeyKind::kOrphan; }
 
-// Whether all of `range` lies within the volume and off the fixed areas.
+// Whether all of `range` lies in the data area.
 bool is_data(const Layout& layout, BlockRange range) noexcept {
-  if (range.count == 0 || range.start.value() >= layout.block_count) return false;
-  if (range.count > layout.block_count - range.start.value()) return false;
-  return std::ranges::none_of(layout.fixed_areas(), [&](const BlockRange& area) {
-    return range.start < area.end() && area.start < range.end();
-  });
+  if (range.count == 0 || range.start < layout.data_start() || range.start >= layout.data_end()) return false;
+  return range.count <= layout.data_end() - range.start;
 }
 
 std::unexpected<Error> bad_superblock(BlockNo where, std::string_view field, std::uint64_t value) {
@@ -120,6 +117,14 @@ Status check_superblock(const DiskSuperblock& superblock, BlockNo where, std::ui
   }
   TRY(check_areas(superblock, where));
   const Layout layout(superblock);
+  // In any order, but with nothing between them: such blocks would count as free and belong to nobody.
+  constexpr std::uint64_t kFarSlots = kSuperblockSlots / 2;
+  if (layout.data_start().value() != layout.fixed_blocks() - kFarSlots || layout.data_start() >= layout.data_end()) {
+    return fail(
+        Errc::kCorrupt,
+        fmt::format("superblock at block {}: its areas leave blocks between them, or none for data; run fsck.weft",
+                    where.value()));
+  }
 
   const std::uint64_t checkpoint = superblock.checkpoint;
   if (checkpoint == 0 || checkpoint > kMaxCounter) return bad_superblock(where, "checkpoint", checkpoint);

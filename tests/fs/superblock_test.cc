@@ -119,6 +119,8 @@ TEST(Superblock, ImpossibleFieldsAreRefusedByName) {
       {"bitmap_start", [](auto& s) { s.bitmap_start = kHuge - 1; }},
       {"log_start", [](auto& s) { s.log_start = s.block_count - 3; }},
       {"log_start", [](auto& s) { s.log_start = s.bitmap_start; }},
+      {"blocks between them", [](auto& s) { s.log_start = s.log_start + 1; }},
+      {"or none for data", [](auto& s) { s.log_start = s.block_count - 2 - s.log_blocks; }},
       {"log_blocks", [](auto& s) { s.log_blocks = 0; }},
       {"log_blocks", [](auto& s) { s.log_blocks = 0xffffffff; }},
       {"checkpoint", [](auto& s) { s.checkpoint = 0; }},
