@@ -5,7 +5,7 @@
 // Arguments are taken in the order of the message; each take_* checks the length. The request's bytes belong to the
 // transport and stay until the handler returns.
 //
-// Invariants  X1  exactly one of reply(), fail(), drop() is called
+// Invariants  X1  exactly one of reply(), fail_with(), drop() is called
 // Nothing but flush_pages() parks. One fiber at a time. Tests: tests/fs/fuse/exchange_test.cc.
 #pragma once
 

@@ -9,6 +9,7 @@
 namespace weft::fs {
 namespace {
 
+using testing::CrashingModel;
 using testing::Script;
 using testing::TreeWorld;
 
@@ -192,9 +193,8 @@ TEST(BTree, BehavesLikeAMapUnderRandomChanges) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937_64 random(seed);
     TreeWorld world(16384);
-    std::map<Key, std::string> model;
-    std::map<Key, std::string> frozen_model;
-    std::map<Key, std::string> durable_model;
+    CrashingModel<std::map<Key, std::string>> states;
+    auto& model = states.now;
     std::uint64_t keys = 3000;
     for (int step = 0; step < 6000; ++step) {
       if (step % 2000 == 1999) keys = 300;  // a time of much erasing
@@ -216,27 +216,7 @@ TEST(BTree, BehavesLikeAMapUnderRandomChanges) {
       }
       const Status status = world.apply(script);
       ASSERT_TRUE(status) << status.error().message() << " at step " << step;
-      switch (random() % 60) {
-        case 0:
-          if (!world.in_flight()) {
-            world.freeze();
-            frozen_model = model;
-          }
-          break;
-        case 1:
-          if (world.in_flight()) {
-            world.finish();
-            durable_model = frozen_model;
-          }
-          break;
-        case 2:
-          if (random() % 8 == 0) {
-            world.open();
-            model = durable_model;
-          }
-          break;
-        default: break;
-      }
+      states.maybe(world, random, 60);
       if (step % 500 == 0) {
         ASSERT_EQ(world.contents(), model) << step;
         world.check(0);

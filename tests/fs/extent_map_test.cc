@@ -7,6 +7,7 @@
 namespace weft::fs {
 namespace {
 
+using testing::CrashingModel;
 using testing::Script;
 using testing::TreeWorld;
 
@@ -166,7 +167,8 @@ TEST(ExtentMap, BehavesLikeAMapOfBlocksUnderRandomChanges) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937_64 random(seed);
     TreeWorld world(12000);
-    Blocks model, frozen_model, durable_model;
+    CrashingModel<Blocks> states;
+    Blocks& model = states.now;
     std::uint32_t next_sum = 1;
     std::map<std::uint64_t, BlockNo> ends;
     for (int step = 0; step < 5000; ++step) {
@@ -203,27 +205,7 @@ TEST(ExtentMap, BehavesLikeAMapOfBlocksUnderRandomChanges) {
       }
       const Status status = world.apply(script);
       ASSERT_TRUE(status) << status.error().message() << " at step " << step;
-      switch (random() % 50) {
-        case 0:
-          if (!world.in_flight()) {
-            world.freeze();
-            frozen_model = model;
-          }
-          break;
-        case 1:
-          if (world.in_flight()) {
-            world.finish();
-            durable_model = frozen_model;
-          }
-          break;
-        case 2:
-          if (random() % 8 == 0) {
-            world.open();
-            model = durable_model;
-          }
-          break;
-        default: break;
-      }
+      states.maybe(world, random, 50);
       if (step % 500 == 0) {
         ASSERT_EQ(blocks_of(*world.tree), model) << step;
         world.check(model.size());

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <random>
 #include <set>
 #include <string>
 #include <vector>
@@ -265,6 +266,36 @@ class TreeWorld {
   TreeRoot root_;
   CheckpointNo checkpoint_;
   std::optional<Frozen> frozen_;
+};
+
+// A model of what a world's tree holds, put back with it at a crash. Call `maybe` after each step of a random walk.
+template <typename Model>
+struct CrashingModel {
+  Model now;
+  Model frozen;
+  Model durable;
+
+  // A checkpoint begins or ends, or the power goes off: each about once in `period` calls, the last an eighth as often.
+  void maybe(TreeWorld& world, std::mt19937_64& random, std::uint64_t period) {
+    switch (random() % period) {
+      case 0:
+        if (world.in_flight()) break;
+        world.freeze();
+        frozen = now;
+        break;
+      case 1:
+        if (!world.in_flight()) break;
+        world.finish();
+        durable = frozen;
+        break;
+      case 2:
+        if (random() % 8 != 0) break;
+        world.open();
+        now = durable;
+        break;
+      default: break;
+    }
+  }
 };
 
 }  // namespace weft::fs::testing

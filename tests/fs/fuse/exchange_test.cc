@@ -5,29 +5,16 @@
 
 #include <cerrno>
 #include <string>
-#include <vector>
+
+#include "tests/fs/fuse/requests.h"
 
 namespace weft::fs::fuse {
 namespace {
 
-struct KeptAnswers final : ReplySink {
-  bool send(std::span<const iovec> parts) noexcept override {
-    std::string message;
-    for (const iovec& part : parts) message.append(static_cast<const char*>(part.iov_base), part.iov_len);
-    answers.push_back(message);
-    return true;
-  }
-  std::vector<std::string> answers;
-};
+using test::KeptAnswers;
 
 std::string request_of(std::uint32_t opcode, std::string_view body, std::uint16_t extension_words = 0) {
-  fuse_in_header header{};
-  header.len = static_cast<std::uint32_t>(sizeof header + body.size());
-  header.opcode = opcode;
-  header.unique = 77;
-  header.nodeid = 5;
-  header.total_extlen = extension_words;
-  return std::string(reinterpret_cast<const char*>(&header), sizeof header) + std::string(body);
+  return test::request_of(opcode, 5, body, extension_words);
 }
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
@@ -77,7 +64,7 @@ TEST(Exchange, AnswersWithTheNumberOfItsRequest) {
   std::memcpy(&out, sink.answers[0].data(), sizeof out);
   EXPECT_EQ(out.len, sizeof out + 4);
   EXPECT_EQ(out.error, 0);
-  EXPECT_EQ(out.unique, 77U);
+  EXPECT_EQ(out.unique, 1000U + FUSE_GETATTR);
   std::memcpy(&out, sink.answers[1].data(), sizeof out);
   EXPECT_EQ(out.error, -ENOENT);
 }

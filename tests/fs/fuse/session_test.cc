@@ -14,36 +14,16 @@
 
 #include "fs/fuse/device_transport.h"
 #include "kernel/memory_disk.h"
+#include "tests/fs/fuse/requests.h"
 
 namespace weft::fs::fuse {
 namespace {
 
-struct KeptAnswers final : ReplySink {
-  bool send(std::span<const iovec> parts) noexcept override {
-    std::string message;
-    for (const iovec& part : parts) message.append(static_cast<const char*>(part.iov_base), part.iov_len);
-    last = message;
-    ++count;
-    return true;
-  }
-  std::string last;
-  int count = 0;
-};
+using test::KeptAnswers;
+using test::raw;
+using test::request_of;
 
-template <typename T>
-std::string raw(const T& value) {
-  return std::string(reinterpret_cast<const char*>(&value), sizeof value);
-}
 std::string zero_ended(std::string_view text) { return std::string(text) + '\0'; }
-
-std::string message_of(std::uint32_t opcode, std::uint64_t node, const std::string& body) {
-  fuse_in_header header{};
-  header.len = static_cast<std::uint32_t>(sizeof header + body.size());
-  header.opcode = opcode;
-  header.unique = 1000 + opcode;
-  header.nodeid = node;
-  return raw(header) + body;
-}
 
 std::string init_body() {
   fuse_init_in in{};
@@ -71,15 +51,15 @@ class SessionTest : public ::testing::Test {
   }
   // The answer's errno, 0 for success; its body in body_.
   int ask(std::uint32_t opcode, std::uint64_t node, const std::string& body) {
-    const int before = sink_.count;
-    const std::string message = message_of(opcode, node, body);
+    const std::size_t before = sink_.answers.size();
+    const std::string message = request_of(opcode, node, body);
     session_->handle(std::as_bytes(std::span(message)), sink_);
-    if (sink_.count == before) return -1;
+    if (sink_.answers.size() == before) return -1;
     fuse_out_header out;
-    std::memcpy(&out, sink_.last.data(), sizeof out);
-    EXPECT_EQ(out.len, sink_.last.size());
+    std::memcpy(&out, sink_.answers.back().data(), sizeof out);
+    EXPECT_EQ(out.len, sink_.answers.back().size());
     EXPECT_EQ(out.unique, 1000 + opcode);
-    body_ = sink_.last.substr(sizeof out);
+    body_ = sink_.answers.back().substr(sizeof out);
     return -out.error;
   }
   template <typename T>
@@ -209,9 +189,9 @@ TEST_F(SessionTest, TravelsThroughATransport) {
     answer.resize(count > 0 ? static_cast<std::size_t>(count) : 0);
     return answer;
   };
-  EXPECT_EQ(exchange(message_of(FUSE_INIT, 0, init_body())).size(), sizeof(fuse_out_header) + sizeof(fuse_init_out));
+  EXPECT_EQ(exchange(request_of(FUSE_INIT, 0, init_body())).size(), sizeof(fuse_out_header) + sizeof(fuse_init_out));
   EXPECT_TRUE(session_->wait_until_serving(std::chrono::seconds(5)));
-  EXPECT_EQ(exchange(message_of(FUSE_GETATTR, 1, raw(fuse_getattr_in{}))).size(),
+  EXPECT_EQ(exchange(request_of(FUSE_GETATTR, 1, raw(fuse_getattr_in{}))).size(),
             sizeof(fuse_out_header) + sizeof(fuse_attr_out));
   ::close(ends[1]);
   (*transport)->wait();

@@ -13,23 +13,14 @@
 #include "fs/fuse/session.h"
 #include "kernel/memory_disk.h"
 #include "kernel/trace.h"
+#include "tests/fs/fuse/requests.h"
 
 namespace weft::fs::fuse {
 namespace {
 
-struct LastAnswer final : ReplySink {
-  bool send(std::span<const iovec> parts) noexcept override {
-    message.clear();
-    for (const iovec& part : parts) message.append(static_cast<const char*>(part.iov_base), part.iov_len);
-    return true;
-  }
-  std::string message;
-};
-
-template <typename T>
-std::string raw(const T& value) {
-  return std::string(reinterpret_cast<const char*>(&value), sizeof value);
-}
+using test::KeptAnswers;
+using test::raw;
+using test::request_of;
 
 struct Span {
   std::string name;
@@ -74,21 +65,16 @@ class WayOfAWrite : public ::testing::Test {
     init.flags = ~0U;
     ASSERT_EQ(ask(FUSE_INIT, 0, raw(init)), 0);
     ASSERT_EQ(ask(FUSE_MKNOD, 1, raw(fuse_mknod_in{S_IFREG | 0666, 0, 022, 0}) + "file" + '\0'), 0);
-    std::memcpy(&file_, sink_.message.data() + sizeof(fuse_out_header) + offsetof(fuse_entry_out, nodeid),
+    std::memcpy(&file_, sink_.answers.back().data() + sizeof(fuse_out_header) + offsetof(fuse_entry_out, nodeid),
                 sizeof file_);
     ASSERT_EQ(sync_file(), 0);
   }
   // The answer's errno.
   int ask(std::uint32_t opcode, std::uint64_t node, const std::string& body) {
-    fuse_in_header header{};
-    header.len = static_cast<std::uint32_t>(sizeof header + body.size());
-    header.opcode = opcode;
-    header.unique = 1;
-    header.nodeid = node;
-    const std::string message = raw(header) + body;
+    const std::string message = request_of(opcode, node, body);
     session_->handle(std::as_bytes(std::span(message)), sink_);
     fuse_out_header out;
-    std::memcpy(&out, sink_.message.data(), sizeof out);
+    std::memcpy(&out, sink_.answers.back().data(), sizeof out);
     return -out.error;
   }
   int write_block() {
@@ -102,7 +88,7 @@ class WayOfAWrite : public ::testing::Test {
   MemoryDisk disk_{32 << 20};
   std::unique_ptr<FileSystem> file_system_;
   std::unique_ptr<Session> session_;
-  LastAnswer sink_;
+  KeptAnswers sink_;
   std::uint64_t file_ = 0;
 };
 
