@@ -75,8 +75,13 @@ Result<OpenedDisk> open_disk(const std::string& path, const OpenDiskOptions& opt
   }
   OpenDevice device = TRY(open_device(path, {.read_only = options.read_only, .claim = options.claim_device}));
   if (::fstat(device.fd(), &facts) != 0) return fail(Error::from_errno(errno, device.path));
-  TRY(lock_file(device.fd(), facts, device.path, options));
   OpenedDisk opened;
+  if (auto locked = lock_file(device.fd(), facts, device.path, options); !locked) {
+    if (!options.even_if_in_use || !(locked.error() == Errc::kBusy)) return fail(std::move(locked).error());
+    opened.in_use_by = holder_of(facts);
+  } else if (options.even_if_in_use && device.is_block_device) {
+    if (const auto where = fs::fuse::mount_point_of_device(facts.st_rdev)) opened.in_use_by = "the mount at " + *where;
+  }
   opened.path = device.path;
   opened.is_block_device = device.is_block_device;
   if (!device.direct && !device.memory_backed) {

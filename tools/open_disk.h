@@ -38,6 +38,7 @@ struct OpenDiskOptions {
   bool read_only = false;
   bool claim_device = true;                  // OpenDeviceOptions::claim; not for mount.weft: mount(2) claims it
   bool refuse_mounted = true;                // with read_only one may want to look all the same
+  bool even_if_in_use = false;               // read_only: look though somebody writes; see OpenedDisk::in_use_by
   std::chrono::milliseconds patience{2000};  // for somebody else's lock
 };
 
@@ -47,6 +48,8 @@ struct OpenedDisk {
   bool is_block_device = false;
   std::string path;  // absolute, symbolic links resolved
   std::string note;  // for people: what is not as it should be (no O_DIRECT); usually empty
+  // With even_if_in_use: "mount.weft (process 123)" where somebody may be writing at the same time; else empty.
+  std::string in_use_by;
 };
 
 // Errors: those of open(2); kInvalid for what is neither file nor block device; kBusy with the name of who holds it;

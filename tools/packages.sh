@@ -24,6 +24,7 @@ libisal-dev           crc32c (kernel)
 libxxhash-dev         hashes of disk contents (kernel)
 libfmt-dev            text
 libcli11-dev          command lines (tools)
+nlohmann-json3-dev    JSON (tools)
 libblkid-dev          what a disk already holds (tools)
 libgtest-dev          unit tests
 LIST
