@@ -6,16 +6,33 @@
 CRASH=1
 CRASH_ROUNDS=${ROUNDS:-4}
 e2e_begin 512M
-# The load beside the acknowledged one: names come and go without any sync.
+# The load beside the acknowledged one: names come and go without any sync, and a large file is written that has none.
 workload() {
     local i=0
     while :; do
         i=$((i + 1))
+        if [ $((i % 40)) = 1 ]; then
+            exec 9<>"$MNT/nameless.$i" && rm "$MNT/nameless.$i" && head -c 30000000 /dev/zero >&9 || return
+            sync -d /dev/fd/9
+        fi
         mkdir -p "$MNT/load/$((i % 7))" || return
         echo "$i" >"$MNT/load/$((i % 7))/$i" || return
         [ $((i % 3)) = 0 ] && mv "$MNT/load/$((i % 7))/$i" "$MNT/load/moved.$i"
         [ $((i % 5)) = 0 ] && rm -rf "$MNT/load/$((i % 7))"
     done
 }
-after_crash() { find "$MNT" -type f -exec cat {} + | cat >/dev/null; }
+after_crash() {
+    find "$MNT" -type f -exec cat {} + | cat >/dev/null || return
+    # What had no name any more is gone with its space, a little after the mount at the latest.
+    local try used named
+    for try in $(seq 40); do
+        sync -f "$MNT"
+        used=$(stat -f -c '%b %f %S' "$MNT" | awk '{ print int(($1 - $2) * $3 / 1024) }')
+        named=$(du -sk "$MNT" | cut -f1)
+        [ $((used - named)) -gt 20000 ] || return 0
+        sleep 0.5
+    done
+    say "$used KiB are in use, $named KiB belong to files"
+    return 1
+}
 e2e_workload 4

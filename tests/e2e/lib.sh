@@ -135,6 +135,7 @@ e2e_cleanup() {
     cd / || true
     if [ "${BASHPID:-$$}" != "$$" ]; then exit $status; fi
     if declare -F at_exit >/dev/null; then at_exit; fi
+    end_strays
     reap "$SCRATCH"
     if [ "${KEEP:-0}" = 1 ]; then say "left behind: $SCRATCH"; else rm -rf --one-file-system "$SCRATCH"; fi
     exit $status
@@ -276,6 +277,19 @@ fs_kill() {
     return 0
 }
 
+# fs_mount_cut : a mount whose server is killed within its first moments, most often while it recovers.
+fs_mount_cut() {
+    local pause=$((RANDOM % 120))
+    case $FSTYPE in
+    weft) start_server mount.weft "$IMAGE" "$MNT" -f ;;
+    fuse2fs) start_server fuse2fs "$IMAGE" "$MNT" -f ;;
+    *) return 0 ;;
+    esac
+    printf 'mount %s\nloop %s\n' "$MNT" "$IMAGE" >>"$SCRATCH/state"
+    sleep "0.$(printf '%03d' $pause)"
+    fs_kill
+}
+
 # fs_check : the checker finds nothing. Of a crashed image only weft's checker is asked before the replay: e2fsck -n
 # leaves the journal alone and would complain of what it holds.
 fs_check() {
@@ -304,19 +318,32 @@ fs_cycle() {
 
 # ---------------------------------------------------------------- workloads, whole and under crashes
 
-# end_group PGID : ends a workload that we started with start_group.
+# end_group PGID : ends a workload that we started with start_group, and what it started in groups of their own
+# (stress-ng does), which is known by a word in its environment.
 end_group() {
     kill -TERM -- "-$1" 2>/dev/null
     local waited=0
     while kill -0 -- "-$1" 2>/dev/null && [ $waited -lt 30 ]; do sleep 0.1; waited=$((waited + 1)); done
     kill -KILL -- "-$1" 2>/dev/null
+    end_strays
     wait "$1" 2>/dev/null
     return 0
+}
+# Whoever of a workload is left.
+end_strays() {
+    local pid try
+    for try in 1 2 3; do
+        for pid in $(grep -lzFx "WEFT_E2E_LOAD=$SCRATCH" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3); do
+            kill -KILL "$pid" 2>/dev/null && try=again
+        done
+        [ "$try" = again ] || return 0
+        sleep 0.1
+    done
 }
 # start_group COMMAND... : in the background, in a process group of its own; its number is left in GROUP.
 start_group() {
     set -m
-    ("$@") >>"$SCRATCH/workload.log" 2>&1 </dev/null &
+    (export WEFT_E2E_LOAD="$SCRATCH"; "$@") >>"$SCRATCH/workload.log" 2>&1 </dev/null &
     GROUP=$!
     set +m
     printf 'group %s\n' "$GROUP" >>"$SCRATCH/state"
@@ -362,7 +389,9 @@ e2e_workload() {
         fs_kill
         end_group "$load"
         end_group "$writer_group"
-        if [ "$FSTYPE" = weft ]; then fs_check || fail "fsck of the crashed image, round $round"; fi
+        # Every other recovery is killed, too.
+        [ $((round % 2)) = 1 ] || fs_mount_cut
+        if [ "$FSTYPE" = weft ]; then fs_check || fail "fsck of the crashed image, round $round (SEED=$SEED)"; fi
         fs_mount || fail "cannot mount after crash $round"
         local past
         for past in $(seq "$round"); do

@@ -12,7 +12,7 @@ failed=()
 for program in "${programs[@]}"; do
     path=$(helper "$program") || exit 1
     say "$program"
-    limit 300 "$path" "$MNT" --seed "$SEED" ${LONG:+--long} || failed+=("$program")
+    limit 300 "$path" "$MNT" --seed "$SEED" ${LONG:+--long} ${QUICK:+--quick} || failed+=("$program")
 done
 fs_cycle
 must fs_umount

@@ -4,7 +4,7 @@
 // under test, which is its working directory, and under an alarm. What Linux does on ext4 is what is asked for: each
 // program passes there wholly.
 //
-// Usage: posix_NAMES DIR [--filter TEXT] [--long] [--list] [--seed N]
+// Usage: posix_NAMES DIR [--filter TEXT] [--long] [--quick] [--list] [--seed N]
 #pragma once
 
 #include <dirent.h>
@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -44,6 +45,7 @@ struct Register {
 
 inline int g_failures = 0;
 inline std::uint64_t g_seed = 1;
+inline bool g_quick = false;  // the same cases, the largest of them smaller
 inline constexpr int kSkipStatus = 77;
 inline constexpr unsigned kCaseSeconds = 120, kLongCaseSeconds = 1800;
 inline constexpr uid_t kUser = 65521, kOtherUser = 65522;
@@ -143,6 +145,8 @@ inline int run_all(int argc, char** argv) {
     const std::string argument = argv[i];
     if (argument == "--long") {
       with_long = true;
+    } else if (argument == "--quick") {
+      g_quick = true;
     } else if (argument == "--list") {
       for (const Case& each : cases()) std::printf("%s%s\n", each.name, each.is_long ? " (long)" : "");
       return 0;
@@ -155,7 +159,7 @@ inline int run_all(int argc, char** argv) {
     }
   }
   if (dir.empty() || chdir(dir.c_str()) != 0) {
-    std::fprintf(stderr, "usage: %s DIR [--filter TEXT] [--long] [--list] [--seed N]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s DIR [--filter TEXT] [--long] [--quick] [--list] [--seed N]\n", argv[0]);
     return 2;
   }
   int passed = 0, failed = 0, skipped = 0, number = 0;
@@ -172,6 +176,7 @@ inline int run_all(int argc, char** argv) {
     }
     umask(022);
     std::fflush(stdout);
+    const auto begin = std::chrono::steady_clock::now();
     const pid_t child = fork();
     if (child == 0) {
       // Its own group, so that what it forked ends with it.
@@ -185,9 +190,11 @@ inline int run_all(int argc, char** argv) {
     int status = 0;
     waitpid(child, &status, 0);
     kill(-child, SIGKILL);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
       ++passed;
-      std::printf("ok    %s\n", each.name);
+      std::printf("ok    %s%s\n", each.name,
+                  took.count() < 1 ? "" : (" (" + std::to_string(static_cast<int>(took.count())) + " s)").c_str());
     } else if (WIFEXITED(status) && WEXITSTATUS(status) == kSkipStatus) {
       ++skipped;
       std::printf("skip  %s\n", each.name);

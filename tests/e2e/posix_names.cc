@@ -154,12 +154,12 @@ CASE(links, "hard links share the file, and its count follows") {
 }
 CASE(link_limit, "many links to one file: counted, and EMLINK at the limit") {
   REQUIRE(write_file("f", "x") && mkdir("links", 0755) == 0);
-  constexpr unsigned kTried = 66000;
+  const unsigned tried = g_quick ? 3000 : 66000;
   unsigned made = 1;
-  for (; made < kTried; ++made)
+  for (; made < tried; ++made)
     if (link("f", ("links/" + std::to_string(made)).c_str()) != 0) break;
-  if (made < kTried) EXPECT_EQUAL(errno, EMLINK);
-  EXPECT(made >= 32000);
+  if (made < tried) EXPECT_EQUAL(errno, EMLINK);
+  EXPECT(made >= std::min(tried, 32000U));
   EXPECT_EQUAL(stat_of("f").st_nlink, made);
   EXPECT(unlink("links/1") == 0);
   EXPECT_EQUAL(stat_of("f").st_nlink, made - 1);
@@ -473,7 +473,9 @@ void big_folder(int entries) {
   EXPECT(rmdir("d") == 0);
 }
 }  // namespace
-CASE(big_folder_, "a folder of 50,000 entries is made, searched, listed and emptied") { big_folder(50000); }
+CASE(big_folder_, "a folder of many thousand entries is made, searched, listed and emptied") {
+  big_folder(g_quick ? 5000 : 50000);
+}
 LONG_CASE(million_folder, "a folder of a million entries is made, searched, listed and emptied") {
   big_folder(1000000);
 }
