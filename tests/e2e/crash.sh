@@ -4,7 +4,7 @@
 # limit: 240
 . "$(dirname "$0")/lib.sh" || exit 1
 CRASH=1
-CRASH_ROUNDS=${ROUNDS:-4}
+CRASH_ROUNDS=${ROUNDS:-$(slice 6 2)}
 e2e_begin 512M
 # The load beside the acknowledged one: names come and go without any sync, and a large file is written that has none.
 workload() {

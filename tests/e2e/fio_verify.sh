@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 need fio
 e2e_begin 1G
-size=${FIO_SIZE:-32M}
+size=${FIO_SIZE:-$(slice 32M 4M)}
 # fio NAME OPTIONS... : writes, then reads back what it wrote; header and crc32c in each block.
 verified() {
     local name=$1

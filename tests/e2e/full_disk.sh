@@ -11,7 +11,7 @@ head -c 1000000 /dev/urandom >"$SCRATCH/precious"
 must cp "$SCRATCH/precious" "$MNT/keep/precious"
 before=$(free_kib)
 say "$before KiB free"
-for round in 1 2 3; do
+for round in $(slice "1 2 3" 1); do
     # With one large file, with many small ones, with names alone.
     case $round in
     1) dd if=/dev/zero of="$MNT/large" bs=1M count=200 2>"$SCRATCH/dd" && fail "dd fills the disk without an error"

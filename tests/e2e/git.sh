@@ -17,13 +17,13 @@ git config --global advice.detachedHead false
 workload() {
     local repo=$MNT/repo.$RANDOM$RANDOM i commit
     git init -q "$repo" && cd "$repo" || return
-    cp -r /usr/include/linux . && git add -A && git commit -qm "headers" || return
-    for i in $(seq 30); do
+    cp -r /usr/include/linux"$(slice "" /netfilter)" . && git add -A && git commit -qm "headers" || return
+    for i in $(seq "$(slice 30 8)"); do
         echo "$i" >>"log" && git add log && git commit -qm "change $i" || return
         # The commit is synced: what it names has to be there after a crash.
         commit=$(git rev-parse HEAD) && echo "$repo $commit" >>"$SCRATCH/commits" || return
     done
-    git checkout -q -b side HEAD~20 && git mv linux renamed && git commit -qam "moved" || return
+    git checkout -q -b side HEAD~5 && git mv "$(slice linux netfilter)" renamed && git commit -qam "moved" || return
     git checkout -q main && git merge -q -X no-renames side -m "merged" >/dev/null || return
     git gc -q --aggressive --prune=now && git fsck --full --strict --no-progress || return
     git clone -q --no-hardlinks "$repo" "$repo.clone" && git clone -q "$repo" "$repo.linked" || return

@@ -14,6 +14,7 @@
 #   WEFT_TMP       where images and mount points are made         (/tmp/weft-e2e)
 #   CRASH          1: kill the server again and again under the workload; CRASH_ROUNDS times (3)
 #   SEED           of the moments of those kills; printed, so that a run can be repeated
+#   QUICK          1: a slice of the script, for make test
 #   KEEP           1: leave image and logs behind for a look
 #
 # Invariants   E1  whatever is mounted or attached is written to $SCRATCH/state first, so that tests/run can undo it
@@ -28,10 +29,13 @@ WEFT_BIN=${WEFT_BIN:-$ROOT/build/release/bin}
 TEST_BIN=${TEST_BIN:-$ROOT/build/release/tests/e2e}
 E2E_SCRATCH=${WEFT_TMP:-/tmp/weft-e2e}
 CRASH=${CRASH:-0}
-CRASH_ROUNDS=${CRASH_ROUNDS:-3}
+CRASH_ROUNDS=${CRASH_ROUNDS:-$([ -n "${QUICK:-}" ] && echo 2 || echo 3)}
 SEED=${SEED:-${WEFT_TEST_SEED:-$(($$ * 7919 + 17))}}
 NAME=$(basename "$0" .sh)
+QUICK=${QUICK:-}
 export LC_ALL=C
+# slice WHOLE QUICK : one of the two.
+slice() { if [ -n "$QUICK" ]; then printf '%s\n' "$2"; else printf '%s\n' "$1"; fi; }
 
 # ---------------------------------------------------------------- saying
 

@@ -18,5 +18,5 @@ workload() {
     manifest "$MNT/weft" >"$SCRATCH/built"
 }
 # No clean-up in between: what was built is there byte for byte after a clean unmount and mount.
-verify() { manifest "$MNT/weft" | cmp - "$SCRATCH/built"; }
+verify() { manifest "$MNT/weft" | diff - "$SCRATCH/built" >"$SCRATCH/difference" || { head -n 10 "$SCRATCH/difference"; return 1; }; }
 e2e_workload 60

@@ -29,7 +29,7 @@ load() {
 }
 workload() {
     local mode pids=() pid status=0
-    for mode in "${modes[@]}"; do load "$mode" "${ROWS:-300}" & pids+=($!); done
+    for mode in "${modes[@]}"; do load "$mode" "${ROWS:-$(slice 300 60)}" & pids+=($!); done
     for pid in "${pids[@]}"; do wait "$pid" || status=1; done
     [ $status = 0 ] || return
     for mode in "${modes[@]}"; do sqlite3 "$MNT/$mode.db" "VACUUM;" || return; done

@@ -6,12 +6,13 @@
 . "$(dirname "$0")/lib.sh" || exit 1
 need stress-ng
 e2e_begin 2G
-seconds=${STRESS_SECONDS:-5}
+seconds=${STRESS_SECONDS:-$(slice 5 1)}
 # Left out: those that need their own kind of mount (bind-mount, binderfs, procfs) or ask what FUSE never passes on
 # (fiemap, verity, sync-file with pages beyond RAM).
 stressors=(access aiol chattr chdir chmod chown copy-file dentry dir dirdeep dirmany fallocate fcntl file-ioctl filename
     flock fpunch fstat getdent handle hdd inode-flags io iomix lease link locka lockf lockofd mknod mmap open readahead
     rename seek sendfile symlink sync-file touch utime xattr)
+[ -z "$QUICK" ] || stressors=(dentry fallocate hdd mmap rename seek xattr)
 workload() {
     local each failed=()
     mkdir -p "$MNT/stress"

@@ -4,9 +4,10 @@
 # crash: yes
 . "$(dirname "$0")/lib.sh" || exit 1
 e2e_begin 6G
-wanted=${FILES:-50000}
+wanted=${FILES:-$(slice 50000 1500)}
 sources=()
-for each in /usr/include /usr/share/doc /usr/lib/python3 /usr/lib/python3.11; do [ -d "$each" ] && sources+=("$each"); done
+# shellcheck disable=SC2046
+for each in $(slice "/usr/include /usr/share/doc /usr/lib/python3 /usr/lib/python3.11" /usr/include/linux); do [ -d "$each" ] && sources+=("$each"); done
 
 # As many copies of the system's own headers and documents as it takes, in folders one, two, ...
 prepare() {
