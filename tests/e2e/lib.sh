@@ -271,7 +271,8 @@ fs_kill() {
         "$(helper shutdown_fs)" "$MNT" || fail "cannot shut ext4 down"
         force_umount "$MNT" ;;
     *)
-        kill -KILL -- "-$SERVER_PID" 2>/dev/null
+        # By its own number too: it may not have come to lead its group yet.
+        kill -KILL -- "-$SERVER_PID" "$SERVER_PID" 2>/dev/null
         wait "$SERVER_PID" 2>/dev/null
         SERVER_PID=
         force_umount "$MNT"
