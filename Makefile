@@ -78,6 +78,7 @@ sanitize.ubsan := -fsanitize=undefined -fno-sanitize-recover=all
 sanitize.fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 sanitize.coverage := --coverage -fprofile-update=atomic -O1
 CXXFLAGS += $(sanitize.$(FLAVOUR))
+CXXFLAGS += $(if $(filter asan tsan ubsan,$(FLAVOUR)),-DWEFT_LOCK_ORDER=1)
 LDFLAGS += $(filter-out -O1,$(sanitize.$(FLAVOUR)))
 
 # $(call remember,FILE,TEXT): FILE holds TEXT, and is newer than before only if that changed.

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "fs/allocator_group.h"
+#include "fs/lock_ranks.h"
 #include "fs/page.h"
 #include "fs/types.h"
 #include "kernel/function_ref.h"
@@ -170,7 +171,7 @@ class Allocator {
 
   BitmapSource& source_;
   const AllocatorConfig config_;
-  mutable sched::Mutex lock_;
+  mutable sched::Mutex lock_{kAllocatorLock};
   std::vector<Group> groups_;
   std::vector<std::uint32_t> changed_;  // groups with `changed`
   // Freed in groups that are not in memory (a commit must not read): done when the group is loaded.

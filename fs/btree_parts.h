@@ -10,6 +10,7 @@
 #include "fs/btree.h"
 #include "fs/btree_node.h"
 #include "fs/format_check_node.h"
+#include "fs/lock_ranks.h"
 #include "fs/node_cache.h"
 #include "fs/transaction_reader.h"
 #include "kernel/error.h"
@@ -114,7 +115,7 @@ struct BTree::Parts {
   BlockDevice& device;
   Allocator& allocator;
   const DiskUuid uuid;
-  mutable sched::SharedMutex lock;
+  mutable sched::SharedMutex lock{kTreeLock};
   NodeCache cache;
   TreeRoot root;
   CheckpointNo checkpoint;                     // in the making

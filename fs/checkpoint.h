@@ -25,6 +25,7 @@
 #include "fs/format.h"
 #include "fs/group_table.h"
 #include "fs/journal.h"
+#include "fs/lock_ranks.h"
 #include "kernel/block_device.h"
 #include "kernel/metrics.h"
 #include "kernel/result.h"
@@ -82,7 +83,7 @@ class Checkpointer {
   Counter& meter_blocks_;
   Counter& meter_bytes_;
   Histogram& meter_latency_;
-  sched::Mutex run_lock_;
+  sched::Mutex run_lock_{kCheckpointLock};
   DiskSuperblock superblock_;  // the newest durable one; guarded by run_lock_
   std::atomic<std::uint64_t> done_;
 };

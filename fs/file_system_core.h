@@ -13,6 +13,7 @@
 #include "fs/file_system.h"
 #include "fs/inode.h"
 #include "fs/inode_table.h"
+#include "fs/lock_ranks.h"
 #include "fs/name_hash.h"
 #include "fs/orphan.h"
 #include "fs/volume.h"
@@ -28,7 +29,7 @@ struct FileSystemCore {
   NameHash hash;
   // Taken first by whatever moves a directory to another parent: with it held no directory changes its parent, so
   // that a walk up to the root means something.
-  sched::Mutex rename_lock;
+  sched::Mutex rename_lock{kRenameLock};
   InodeTable inodes;
   Reclaimer reclaimer;  // after `inodes`: it stops first
 

@@ -21,6 +21,7 @@
 #include "fs/file_system.h"
 #include "fs/format.h"
 #include "fs/key.h"
+#include "fs/lock_ranks.h"
 #include "fs/types.h"
 #include "kernel/clock.h"
 #include "sched/mutex.h"
@@ -29,13 +30,13 @@ namespace weft::fs {
 
 class Inode {
  public:
-  explicit Inode(InodeNo number) noexcept : number_(number) {}
+  explicit Inode(InodeNo number) noexcept : change(kInodeChangeLock, number.value()), number_(number) {}
   Inode(const Inode&) = delete;
   Inode& operator=(const Inode&) = delete;
 
   // Guards the names of a directory, the mapping and size of a file. Writers of whole blocks hold it shared: each
   // block changes over as a whole, when its transaction commits.
-  sched::SharedMutex content;
+  sched::SharedMutex content{kInodeContentLock};
   // Serialises changes of the record.
   sched::Mutex change;
 

@@ -30,6 +30,7 @@
 
 #include "fs/aligned_buffer.h"
 #include "fs/format.h"
+#include "fs/lock_ranks.h"
 #include "fs/log_room.h"
 #include "fs/types.h"
 #include "kernel/block_device.h"
@@ -145,8 +146,8 @@ class Journal {
   const std::uint64_t largest_record_bytes_;
   const std::uint64_t slack_bytes_;  // lost at most where the ring ends
 
-  sched::Mutex flush_lock_;
-  mutable sched::Mutex lock_;
+  sched::Mutex flush_lock_{kFlushLock};
+  mutable sched::Mutex lock_{kJournalLock};
   sched::ConditionVariable led_;        // a leader is done, or the journal has failed
   sched::ConditionVariable room_made_;  // tail_ moved, room was given back, or the journal has failed
   // Guarded by lock_:

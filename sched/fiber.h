@@ -17,6 +17,7 @@
 #include <string_view>
 #include <thread>
 
+#include "kernel/lock_order.h"
 #include "kernel/spinlock.h"
 #include "sched/context.h"
 #include "sched/stack.h"
@@ -54,6 +55,9 @@ struct FiberState {
   FiberState* registry_previous = nullptr;
   std::atomic<std::uint32_t> references{2};
   std::thread thread;  // stands in where there is no runtime
+#ifdef WEFT_LOCK_ORDER
+  HeldLocks held_locks;
+#endif
   char name[32] = {};
 
   FiberState(std::string_view fiber_name, std::move_only_function<void()> what);

@@ -6,6 +6,8 @@
 // Mutex: a newcomer may overtake those who wait, but one that has been overtaken once is handed the lock. One atomic when free.
 // SharedMutex: first come, first served, so neither readers nor writers starve; therefore a fiber that holds it shared must not
 // ask for it again: a writer between the two would stop both.
+//
+// One with a rank is checked against the order of locks in sanitizer builds: see sched/lock_place.h.
 // Tests: tests/sched/mutex_test.cc.
 #pragma once
 
@@ -16,6 +18,7 @@
 #include "kernel/spinlock.h"
 #include "sched/current.h"
 #include "sched/deadline.h"
+#include "sched/lock_place.h"
 #include "sched/waiter.h"
 
 namespace weft::sched {
@@ -23,6 +26,8 @@ namespace weft::sched {
 class Mutex {
  public:
   Mutex() noexcept = default;
+  // `order`: among those of the same rank; 0: none.
+  explicit Mutex(LockRank rank, std::uint64_t order = 0) noexcept : place_(rank, order) {}
   // Waits for an unlock() that has let the destroyer in and is about to return.
   ~Mutex() {
     queue_lock_.lock();
@@ -33,33 +38,48 @@ class Mutex {
 
   void lock() {
     simulation_point();
-    if (!try_lock()) lock_slow(Deadline::never());
+    place_.may_wait();
+    if (!take_free()) lock_slow(Deadline::never());
+    place_.took();
   }
   bool try_lock() noexcept {
-    std::uint32_t free = 0;
-    return word_.compare_exchange_strong(free, kLocked, std::memory_order_acquire, std::memory_order_relaxed);
+    if (!take_free()) return false;
+    place_.took();
+    return true;
   }
   // False: the deadline passed first.
-  bool try_lock_until(Deadline deadline) { return try_lock() || lock_slow(deadline); }
-  bool try_lock_for(std::chrono::nanoseconds timeout) { return try_lock() || lock_slow(Deadline::after(timeout)); }
+  bool try_lock_until(Deadline deadline) {
+    if (!take_free() && !lock_slow(deadline)) return false;
+    place_.took();
+    return true;
+  }
+  bool try_lock_for(std::chrono::nanoseconds timeout) { return try_lock_until(Deadline::after(timeout)); }
   void unlock() {
+    place_.let_go();
     std::uint32_t mine = kLocked;
     if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) unlock_slow();
   }
 
  private:
   static constexpr std::uint32_t kLocked = 1, kWaiters = 2;
+  bool take_free() noexcept {
+    std::uint32_t free = 0;
+    return word_.compare_exchange_strong(free, kLocked, std::memory_order_acquire, std::memory_order_relaxed);
+  }
   bool lock_slow(Deadline deadline);
   void unlock_slow();
 
   std::atomic<std::uint32_t> word_{0};  // kWaiters changes under queue_lock_ only
   Spinlock queue_lock_;
   WaitQueue queue_;  // guarded by queue_lock_
+  [[no_unique_address]] LockPlace place_;
 };
 
 class SharedMutex {
  public:
   SharedMutex() noexcept = default;
+  // As Mutex().
+  explicit SharedMutex(LockRank rank, std::uint64_t order = 0) noexcept : place_(rank, order) {}
   // As ~Mutex().
   ~SharedMutex() {
     queue_lock_.lock();
@@ -70,35 +90,46 @@ class SharedMutex {
 
   void lock() {
     simulation_point();
-    if (!try_lock()) wait(true, Deadline::never());
+    place_.may_wait();
+    if (!take_free()) wait(true, Deadline::never());
+    place_.took();
   }
   bool try_lock() noexcept {
-    std::uint32_t free = 0;
-    return word_.compare_exchange_strong(free, kWriter, std::memory_order_acquire, std::memory_order_relaxed);
+    if (!take_free()) return false;
+    place_.took();
+    return true;
   }
-  bool try_lock_until(Deadline deadline) { return try_lock() || wait(true, deadline); }
-  bool try_lock_for(std::chrono::nanoseconds timeout) { return try_lock() || wait(true, Deadline::after(timeout)); }
+  bool try_lock_until(Deadline deadline) {
+    if (!take_free() && !wait(true, deadline)) return false;
+    place_.took();
+    return true;
+  }
+  bool try_lock_for(std::chrono::nanoseconds timeout) { return try_lock_until(Deadline::after(timeout)); }
   void unlock() {
+    place_.let_go();
     std::uint32_t mine = kWriter;
     if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) release(kWriter);
   }
 
   void lock_shared() {
     simulation_point();
-    if (!try_lock_shared()) wait(false, Deadline::never());
+    place_.may_wait();
+    if (!share_free()) wait(false, Deadline::never());
+    place_.took();
   }
   bool try_lock_shared() noexcept {
-    std::uint32_t word = word_.load(std::memory_order_relaxed);
-    while ((word & (kWriter | kWaiters)) == 0)
-      if (word_.compare_exchange_weak(word, word + kReader, std::memory_order_acquire, std::memory_order_relaxed))
-        return true;
-    return false;
+    if (!share_free()) return false;
+    place_.took();
+    return true;
   }
-  bool try_lock_shared_until(Deadline deadline) { return try_lock_shared() || wait(false, deadline); }
-  bool try_lock_shared_for(std::chrono::nanoseconds timeout) {
-    return try_lock_shared() || wait(false, Deadline::after(timeout));
+  bool try_lock_shared_until(Deadline deadline) {
+    if (!share_free() && !wait(false, deadline)) return false;
+    place_.took();
+    return true;
   }
+  bool try_lock_shared_for(std::chrono::nanoseconds timeout) { return try_lock_shared_until(Deadline::after(timeout)); }
   void unlock_shared() {
+    place_.let_go();
     // With waiters the count changes under the queue's lock, so that the last reader out is told from the first one in.
     std::uint32_t word = word_.load(std::memory_order_relaxed);
     while ((word & kWaiters) == 0)
@@ -109,6 +140,17 @@ class SharedMutex {
 
  private:
   static constexpr std::uint32_t kWriter = 1, kWaiters = 2, kReader = 4;
+  bool take_free() noexcept {
+    std::uint32_t free = 0;
+    return word_.compare_exchange_strong(free, kWriter, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+  bool share_free() noexcept {
+    std::uint32_t word = word_.load(std::memory_order_relaxed);
+    while ((word & (kWriter | kWaiters)) == 0)
+      if (word_.compare_exchange_weak(word, word + kReader, std::memory_order_acquire, std::memory_order_relaxed))
+        return true;
+    return false;
+  }
   bool wait(bool exclusive, Deadline deadline);
   void release(std::uint32_t held);
   void grant();
@@ -116,6 +158,7 @@ class SharedMutex {
   std::atomic<std::uint32_t> word_{0};  // while kWaiters is set, changes under queue_lock_ only
   Spinlock queue_lock_;
   WaitQueue queue_;  // guarded by queue_lock_
+  [[no_unique_address]] LockPlace place_;
 };
 
 }  // namespace weft::sched

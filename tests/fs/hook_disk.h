@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <thread>
 
 #include "kernel/block_device.h"
 
@@ -21,7 +22,8 @@ class HookDisk final : public BlockDevice {
     }
     // Not from within itself: what the hook does to the volume comes through here, too.
     if (before && !inside_.exchange(true)) {
-      before(requests);
+      // Somebody else does it: who waits for the device may hold locks that come after those that the hook takes.
+      std::thread([&] { before(requests); }).join();
       inside_ = false;
     }
     return under_.run(requests);
