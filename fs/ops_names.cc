@@ -54,11 +54,12 @@ Status check_removal(const DiskInode& directory, const DiskInode& victim) {
 }  // namespace
 
 Result<Attributes> FileSystem::lookup(InodeNo parent_number, std::string_view name) {
+  // Of an inode of any kind: so the kernel finds what it has forgotten, for the holder of a file handle.
+  if (name == ".") return by_number(parent_number);
   FileSystemCore& fs = *parts_;
   const InodeRef parent = TRY(fs.inodes.get(parent_number));
   const DiskInode record = parent->record();
   if (!is_directory(record)) return fail(Errc::kNotDirectory);
-  if (name == ".") return refer_to(fs, *parent);
   if (name == "..") {
     const InodeRef up = TRY(fs.inodes.get(InodeNo(record.parent == 0 ? parent_number.value() : record.parent.get())));
     return refer_to(fs, *up);

@@ -148,6 +148,25 @@ if [ "$(id -u)" = 0 ]; then
     must unmount "$MNT"
 fi
 
+if [ "$(id -u)" = 0 ]; then
+    say "file handles outlive the mount, as NFS wants it, but not the file"
+    handle=$(helper file_handle) || exit 1
+    background "$IMAGE" "$MNT" || fail "does not mount"
+    mkdir -p "$MNT/handles/deep/er" && echo content >"$MNT/handles/deep/file" && echo going >"$MNT/handles/gone" || fail "cannot write"
+    file=$("$handle" take "$MNT/handles/deep/file") && folder=$("$handle" take "$MNT/handles/deep/er") &&
+        gone=$("$handle" take "$MNT/handles/gone") || fail "no handles"
+    must unmount "$MNT"
+    background "$IMAGE" "$MNT" || fail "does not mount"
+    [ "$("$handle" cat "$MNT" "$file")" = content ] || fail "a file is not found by its handle after another mount"
+    [ "$("$handle" cat "$MNT" "$folder")" = "$MNT/handles/deep/er" ] || fail "a folder found by its handle is not connected to the root"
+    rm "$MNT/handles/gone" && must unmount "$MNT"
+    background "$IMAGE" "$MNT" || fail "does not mount"
+    for n in $(seq 40); do echo new >"$MNT/handles/$n"; done
+    "$handle" cat "$MNT" "$gone" 2>"$SCRATCH/stale.log"
+    [ $? = 3 ] || fail "the handle of a removed file is not stale"
+    must unmount "$MNT"
+fi
+
 # mount(8) looks for its helpers in /sbin alone. There they are put in a mount name space of our own, with an fstab.
 by_mount() {
     mkdir -p "$SCRATCH/upper" "$SCRATCH/work" "$SCRATCH/inner" || return

@@ -22,6 +22,21 @@ TEST(Names, ANewFileIsFoundByItsNameAndByItsNumber) {
   EXPECT_EQ(code(m->lookup(file, "b")), Errc::kNotDirectory);
 }
 
+TEST(Names, AnInodeOfAnyKindIsFoundByItsNumberAndADotAfterAnotherMount) {
+  Mounted m;
+  const InodeNo file = m.file(kTop, "file");
+  const InodeNo gone = m.file(kTop, "gone");
+  ASSERT_OK(m->unlink(kRoot, kTop, "gone"));
+  m.remount();
+  const auto found = m->lookup(file, ".");
+  ASSERT_OK(found);
+  EXPECT_EQ(found->inode, file);
+  m->forget(file, 1);
+  EXPECT_EQ(m.find(kTop, "."), kTop);
+  EXPECT_EQ(code(m->lookup(gone, ".")), Errc::kStale);
+  EXPECT_EQ(code(m->lookup(file, "..")), Errc::kNotDirectory);
+}
+
 TEST(Names, NamesThatCannotBeAreRefused) {
   Mounted m;
   EXPECT_EQ(code(m->make_node(kRoot, kTop, std::string(256, 'x'), {})), Errc::kNameTooLong);
