@@ -46,6 +46,7 @@ after_crash() {
         git -C "$repo" cat-file -e "$commit^{tree}" || { say "commit $commit of $repo is gone"; return 1; }
         git -C "$repo" rev-list --objects "$commit" >/dev/null || { say "history of $commit is damaged"; return 1; }
     done <"$SCRATCH/commits"
+    say "$(wc -l <"$SCRATCH/commits") commits are there"
     # A dead git leaves its locks: the user removes them.
     find "$MNT" -name '*.lock' -delete
 }

@@ -53,6 +53,7 @@ workload() {
 verify_database() {
     local count
     count=$(as_postgres psql -qtAc 'SELECT count(*) FROM acknowledged') || return
+    say "$count rows, $(cat "$SCRATCH/committed" 2>/dev/null | wc -l) acknowledged"
     [ "$count" -ge "$(wc -l <"$SCRATCH/committed" 2>/dev/null || echo 0)" ] ||
         { say "$count rows, $(wc -l <"$SCRATCH/committed") were committed"; return 1; }
     [ "$(as_postgres psql -qtAc 'SELECT (SELECT sum(bbalance) FROM pgbench_branches) = (SELECT coalesce(sum(delta), 0) FROM pgbench_history)')" = t ] ||

@@ -41,6 +41,7 @@ verify() {
         # wal_checkpoint answers in the form 0|n|n, which is not a row; the last line may be torn by the kill.
         last=$(grep -x '[0-9]*' "$SCRATCH/acknowledged.$mode" 2>/dev/null | tail -n 1)
         there=$(sqlite3 "$MNT/$mode.db" "SELECT coalesce(max(n), 0) FROM rows;")
+        say "$mode.db: $there rows, ${last:-0} acknowledged"
         [ "$there" -ge "${last:-0}" ] || { say "$mode.db: row $last was acknowledged, the last is $there"; return 1; }
     done
 }
