@@ -67,7 +67,7 @@ Result<std::uint64_t> seek_file(FileSystemCore& fs, Inode& inode, std::uint64_t 
   if (offset >= size) return fail(Errc::kNoSuchOffset);
   constexpr std::uint64_t kBlocksPerLook = 1 << 16;
   const FileBlock end(divide_up(size, kBlockBytes));
-  for (FileBlock at(offset / kBlockBytes); at < end; at = at + kBlocksPerLook) {
+  for (FileBlock at(offset / kBlockBytes); at < end;) {
     FileBlock next = at;  // where data would have to go on for there to be no hole
     const FileBlock look_end = at + std::min(kBlocksPerLook, end - at);
     const auto pieces = TRY(find_pieces(*fs.volume, inode, at, look_end - at));
@@ -78,6 +78,16 @@ Result<std::uint64_t> seek_file(FileSystemCore& fs, Inode& inode, std::uint64_t 
       next = piece.end();
     }
     if (!for_data && next != look_end) return std::max(offset, next.value() * kBlockBytes);
+    at = look_end;
+    if (pieces.empty() || pieces.back().end() != look_end) {
+      // A hole goes on here, perhaps for an exbibyte: to the next extent in one step.
+      at = end;
+      TRY(fs.volume->scan(extent_key(inode.number(), look_end), extent_key(inode.number(), end),
+                          [&](Key key, std::span<const std::byte>) {
+                            at = FileBlock(key.offset());
+                            return false;
+                          }));
+    }
   }
   if (for_data) return fail(Errc::kNoSuchOffset);
   return size;

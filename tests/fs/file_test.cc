@@ -67,6 +67,23 @@ TEST(File, HolesReadAsZerosAndTakeNoSpace) {
   EXPECT_EQ(m.read(file, kMaxFileBytes - 1), "x");
 }
 
+TEST(File, SeekStepsOverAHoleOfAnyLengthAtOnce) {
+  Mounted m;
+  const InodeNo file = m.file(kTop, "f");
+  constexpr std::uint64_t kFar = std::uint64_t{1} << 59;
+  m.write(file, 0, "near");
+  m.write(file, kFar, "far");
+  EXPECT_EQ(m->seek(file, 4096, true).value(), kFar);
+  EXPECT_EQ(m->seek(file, 1 << 30, true).value(), kFar);
+  EXPECT_EQ(m->seek(file, 0, false).value(), 4096u);
+  EXPECT_EQ(m->seek(file, kFar, false).value(), kFar + 3);
+  AttributeChange change;
+  change.fields = AttributeChange::kSize;
+  change.size_bytes = std::uint64_t{1} << 58;
+  ASSERT_TRUE(m->set_attributes({}, file, change));
+  EXPECT_EQ(m->seek(file, 4096, true).error(), Errc::kNoSuchOffset);
+}
+
 TEST(File, ShorteningAndLengtheningShowsZeros) {
   Mounted m;
   const InodeNo file = m.file(kTop, "f");
