@@ -54,11 +54,12 @@ Status check_removal(const DiskInode& directory, const DiskInode& victim) {
 }  // namespace
 
 Result<Attributes> FileSystem::lookup(InodeNo parent_number, std::string_view name) {
-  // Of an inode of any kind: so the kernel finds what it has forgotten, for the holder of a file handle.
-  if (name == ".") return by_number(parent_number);
   FileSystemCore& fs = *parts_;
   const InodeRef parent = TRY(fs.inodes.get(parent_number));
   const DiskInode record = parent->record();
+  // Of an inode of any kind: so the kernel finds what it has forgotten, for the holder of a file handle. References to a removed
+  // one are then about to be given back; it must not live again through them.
+  if (name == ".") return record.links > 0 ? refer_to(fs, *parent) : fail(Errc::kStale);
   if (!is_directory(record)) return fail(Errc::kNotDirectory);
   if (name == "..") {
     const InodeRef up = TRY(fs.inodes.get(InodeNo(record.parent == 0 ? parent_number.value() : record.parent.get())));

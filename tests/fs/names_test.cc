@@ -35,6 +35,12 @@ TEST(Names, AnInodeOfAnyKindIsFoundByItsNumberAndADotAfterAnotherMount) {
   EXPECT_EQ(m.find(kTop, "."), kTop);
   EXPECT_EQ(code(m->lookup(gone, ".")), Errc::kStale);
   EXPECT_EQ(code(m->lookup(file, "..")), Errc::kNotDirectory);
+  // Referred to still, as by a FORGET that has not arrived yet.
+  const auto late = m->lookup(kTop, "file");
+  ASSERT_OK(late);
+  ASSERT_OK(m->unlink(kRoot, kTop, "file"));
+  EXPECT_EQ(code(m->lookup(file, ".")), Errc::kStale);
+  m->forget(file, 1);
 }
 
 TEST(Names, NamesThatCannotBeAreRefused) {
