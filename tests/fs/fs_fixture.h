@@ -68,8 +68,9 @@ inline std::unique_ptr<Volume> make_and_open(BlockDevice& device, std::uint64_t 
 
 template <typename T>
 void append_bytes(std::vector<std::byte>& bytes, const T& object) {
-  const auto* from = reinterpret_cast<const std::byte*>(&object);
-  bytes.insert(bytes.end(), from, from + sizeof(T));
+  const std::size_t at = bytes.size();
+  bytes.resize(at + sizeof(T));
+  std::memcpy(bytes.data() + at, &object, sizeof(T));
 }
 
 struct RawChange {
