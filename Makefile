@@ -189,6 +189,12 @@ unit-tests: unit  ## the unit tests only (also: make build/release/unit/fs build
 e2e: tools e2e-helpers  ## all end-to-end tests on real mounts, also with a server that is killed; needs /dev/fuse, takes long
 	@tests/run --build $(B) e2e
 
+# The same bytes each time (seeded), and gzip -n keeps no time: what has changed shows in git.
+.PHONY: images
+images: build/release/unit/fs  ## make the golden images of images/manifest anew
+	@WEFT_WRITE_IMAGES=images build/release/unit/fs --gtest_filter='GoldenImages.AreWrittenWhereAsked' --gtest_brief=1
+	@gzip -9nf images/*.img && ls -l images
+
 test-bare:  ## make test and make run in a bare Debian 12 made by debootstrap; needs root
 	@bash tests/support/bare_debian.sh
 

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <array>
 #include <cstring>
 #include <span>
 #include <vector>
@@ -17,10 +18,16 @@ namespace {
 
 const Caller kRoot{};
 
-// Bytes that no compression and no neighbour explains.
+// Bytes of which no two blocks are alike, yet that pack well: a kilobyte of noise over and over, each block numbered.
 std::vector<std::byte> noise(std::size_t size, std::uint64_t seed) {
+  std::array<std::byte, 1024> period;
+  Random(seed).fill(period);
   std::vector<std::byte> bytes(size);
-  Random(seed).fill(bytes);
+  for (std::size_t at = 0; at < size; ++at) bytes[at] = period[at % period.size()];
+  for (std::size_t at = 0; at + sizeof(le32) <= size; at += kBlockBytes) {
+    const le32 number = static_cast<std::uint32_t>(at / kBlockBytes);
+    std::memcpy(bytes.data() + at, &number, sizeof(number));
+  }
   return bytes;
 }
 
@@ -99,7 +106,7 @@ Status make_types(FileSystem& fs, Maker& make) {
 Status make_data(FileSystem& fs, Maker& make) {
   const InodeNo data = TRY(make.directory(kRootInode, "data"));
   const InodeNo sparse = TRY(make.file(data, "sparse", noise(5000, 2)));
-  TRY(fs.write(sparse, kGiB - 100, noise(200, 3), false));
+  TRY(fs.write(sparse, 4 * kMiB - 100, noise(200, 3), false));
   const InodeNo reserved = TRY(make.file(data, "reserved", noise(100, 4)));
   TRY(fs.allocate(reserved, AllocateMode::kReserve, 0, 200 * kKiB));
   const InodeNo in_place = TRY(make.node(data, "no-cow", S_IFREG | 0644));
