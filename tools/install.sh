@@ -2,7 +2,7 @@
 # tools/install.sh - `make install` and `make uninstall`: one list of what goes where, read in either direction.
 #
 #   PREFIX/sbin/*.weft, PREFIX/bin/weft, PREFIX/sbin/weftd     programs
-#   HELPER_DIR/{mkfs,fsck,mount}.weft                          links, where mount(8) and fsck(8) look for them
+#   HELPER_DIR/{mkfs,fsck,mount}.weft, mount.fuse{,blk}.weft   links, where mount(8) and fsck(8) look for them
 #   PREFIX/lib/libweft-*.a, PREFIX/include/weft/               libraries; #include <weft/sched/mutex.h>
 #   PREFIX/lib/pkgconfig/weft-*.pc, PREFIX/lib/cmake/weft/     weft-kernel, weft-sched ...; weft::kernel, weft::sched ...
 #   PREFIX/share/man/manN/                                     tools/man/*.N
@@ -52,11 +52,12 @@ done
 # With PREFIX=/usr on a merged /usr the programs are there already. An ordinary user cannot write there: said, no error.
 if [ -n "$HELPER_DIR" ] && [ "$(readlink -f "$DESTDIR$HELPER_DIR")" != "$(readlink -f "$root/sbin")" ]; then
   if mkdir -p "$DESTDIR$HELPER_DIR" 2>/dev/null && [ -w "$DESTDIR$HELPER_DIR" ]; then
-    for helper in mkfs fsck mount; do
-      link=$DESTDIR$HELPER_DIR/$helper.weft
+    # mount.fuse.weft: what mount(8) and umount(8) call for the types fuse.weft and fuseblk.weft, as the kernel names our mounts.
+    for helper in mkfs.weft fsck.weft mount.weft mount.fuse.weft mount.fuseblk.weft; do
+      link=$DESTDIR$HELPER_DIR/$helper program=$PREFIX/sbin/${helper/#mount.*/mount.weft}
       if [ "$mode" = install ]; then
-        [ -e "$BUILD/bin/$helper.weft" ] && ln -sfn "$PREFIX/sbin/$helper.weft" "$link" && count=$((count + 1))
-      elif [ "$(readlink "$link")" = "$PREFIX/sbin/$helper.weft" ]; then
+        if [ -e "$BUILD/bin/${program##*/}" ]; then ln -sfn "$program" "$link" && count=$((count + 1)); fi
+      elif [ "$(readlink "$link")" = "$program" ]; then
         rm -f "$link" && count=$((count + 1))
       fi
     done
