@@ -212,15 +212,21 @@ TEST_F(GoldenImages, AreReportedByFsckAsWhatTheyAre) {
     EXPECT_EQ(report->clean() ? 0 : 4, golden.fsck_status) << golden.name;
     std::string said;
     for (const check::Finding& finding : report->findings) said += finding.message + "\n";
-    if (golden.words != "-") EXPECT_NE(said.find(golden.words), std::string::npos) << golden.name << ": " << said;
-    if (golden.fsck_status == 0) EXPECT_EQ(said, "") << golden.name;
+    if (golden.words != "-") {
+      EXPECT_NE(said.find(golden.words), std::string::npos) << golden.name << ": " << said;
+    }
+    if (golden.fsck_status == 0) {
+      EXPECT_EQ(said, "") << golden.name;
+    }
   }
 }
 
 TEST_F(GoldenImages, AreWholeAfterOneRepairWhereThatIsPossible) {
   for (const Golden& golden : all_) {
     MemoryDisk disk(load(golden));
-    ASSERT_OK(check::check_volume(disk, {.repair = true}));
+    check::CheckOptions repair;
+    repair.repair = true;
+    ASSERT_OK(check::check_volume(disk, repair));
     const auto again = check::check_volume(disk, {});
     ASSERT_OK(again);
     EXPECT_EQ(again->clean() ? 0 : 4, golden.repaired_status) << golden.name;
