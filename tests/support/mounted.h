@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fs/file_system.h"
@@ -66,6 +67,9 @@ class Mounted {
     EXPECT_TRUE(made.has_value()) << made.error().message();
     mount();
   }
+
+  // What a disk holds, for a look at it.
+  explicit Mounted(DiskImage image) : disk(std::move(image), {}) { mount(); }
 
   void mount() {
     FileSystemOptions options;
