@@ -1,7 +1,7 @@
 // fs/btree_walk.cc - visits all of a tree in order of keys and goes on past what is damaged.
 //
 // The children of a node are read together: one parent's worth of pages (half a MiB) at each level is in memory. Nothing of it goes
-// into the cache, which a walk of everything would only empty. Tests: tests/fs/btree_walk_test.cc.
+// into the cache, which a walk of everything would only empty. Tests: tests/fs/check/.
 #include <algorithm>
 #include <shared_mutex>
 #include <string>

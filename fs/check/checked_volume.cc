@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "fs/check/claims.h"
 #include "fs/check/name_check.h"
 #include "fs/check/space_check.h"
 #include "fs/check/superblock_check.h"
@@ -121,11 +122,7 @@ Status CheckedVolume::examine(const Progress& progress) {
       TRY(walk_replayed(progress));
     }
   }
-  for (const BlockRange& range : claimed_twice_) {
-    findings_.add(Problem::kClaimedTwice, range.start,
-                  fmt::format("{} block{} from block {} on belong to more than one file, or to a file and the tree",
-                              range.count, range.count == 1 ? "" : "s", range.start.value()));
-  }
+  if (!claimed_twice_.empty()) TRY(check_claims(*tree_, device_, claimed_twice_, findings_));
   if (!is_readable()) return {};
   check_names(facts_, findings_);
   check_counts();

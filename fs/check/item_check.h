@@ -3,7 +3,7 @@
 //   tree walk -> [item_check] -> findings ; what has to be looked at across inodes goes to name_check
 //
 // One pass in order of keys. Kept for later are 32 bytes an inode and 24 a name; of an inode's own keys only what the next ones are
-// compared with. Not thread-safe, never parks. Tests: tests/fs/check/item_check_test.cc.
+// compared with. Not thread-safe, never parks. Tests: tests/fs/check/repair_test.cc.
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 //   item_check -> [name_check] -> findings
 //
 // Sorts the names by target and goes along inodes and names together; then follows parents up from every directory, each once.
-// Not thread-safe, never parks. Tests: tests/fs/check/name_check_test.cc.
+// Not thread-safe, never parks. Tests: tests/fs/check/repair_test.cc.
 #pragma once
 
 #include "fs/check/finding.h"

@@ -4,7 +4,7 @@
 //
 // A bitmap for each group in which something is claimed; a group without one has its fixed areas in use and nothing else. So repair
 // allocates by what is there, and cannot be led by a damaged bitmap to write over a file.
-// Not thread-safe while claims are made. Tests: tests/fs/check/space_map_test.cc.
+// Not thread-safe while claims are made. Tests: tests/fs/check/space_check_test.cc.
 #pragma once
 
 #include <cstdint>

@@ -55,7 +55,8 @@ struct World {
 // Edits keys behind the file system's back.
 class Vandal {
  public:
-  explicit Vandal(MemoryDisk& disk) : volume_(*CheckedVolume::open(disk, system_clock())), hash_(volume_->superblock().hash_seed) {
+  explicit Vandal(MemoryDisk& disk)
+      : volume_(*CheckedVolume::open(disk, system_clock())), hash_(volume_->superblock().hash_seed) {
     EXPECT_OK(volume_->examine({}));
     EXPECT_EQ(volume_->findings().count(), 0u);
   }
@@ -114,72 +115,98 @@ Key inode_key(InodeNo inode) { return {inode, KeyKind::kInode, 0}; }
 std::vector<Damage> damages() {
   using enum Problem;
   return {
-      {"a link count that is too high", {kLinkCount},
+      {"a link count that is too high",
+       {kLinkCount},
        [](Vandal& v, const World& w) { v.edit(w.other, [](DiskInode& r) { r.links = 7; }); }},
-      {"a link count of a directory", {kLinkCount},
+      {"a link count of a directory",
+       {kLinkCount},
        [](Vandal& v, const World& w) { v.edit(w.directory, [](DiskInode& r) { r.links = 2; }); }},
-      {"a count of names", {kEntryCount},
+      {"a count of names",
+       {kEntryCount},
        [](Vandal& v, const World& w) { v.edit(w.directory, [](DiskInode& r) { r.entry_count = 9; }); }},
-      {"a count of attributes", {kXattrCount},
+      {"a count of attributes",
+       {kXattrCount},
        [](Vandal& v, const World& w) { v.edit(w.other, [](DiskInode& r) { r.xattr_count = 0; }); }},
-      {"a count of blocks", {kBlockCount},
+      {"a count of blocks",
+       {kBlockCount},
        [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.data_blocks = 1; }); }},
-      {"a mode of no type", {kInodeField},
+      {"a mode of no type",
+       {kInodeField},
        [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.mode = 0644; }); }},
-      {"a directory's mode of no type", {kInodeField},
+      {"a directory's mode of no type",
+       {kInodeField},
        [](Vandal& v, const World& w) { v.edit(w.directory, [](DiskInode& r) { r.mode = 0755; }); }},
-      {"a time of too many nanoseconds", {kInodeField},
+      {"a time of too many nanoseconds",
+       {kInodeField},
        [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.changed.nanoseconds = 1'000'000'000; }); }},
-      {"unknown flags", {kInodeField},
+      {"unknown flags",
+       {kInodeField},
        [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.flags = 1; }); }},
-      {"reserved bytes", {kInodeField},
+      {"reserved bytes",
+       {kInodeField},
        [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.reserved[2] = 1; }); }},
-      {"a parent of a file", {kInodeField},
+      {"a parent of a file",
+       {kInodeField},
        [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.parent = 1; }); }},
-      {"a size of a directory", {kInodeField},
+      {"a size of a directory",
+       {kInodeField},
        [](Vandal& v, const World& w) { v.edit(w.directory, [](DiskInode& r) { r.size_bytes = 1; }); }},
-      {"a device number of a file", {kInodeField},
+      {"a device number of a file",
+       {kInodeField},
        [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.device = 5; }); }},
-      {"a wrong parent", {kParent},
+      {"a wrong parent",
+       {kParent},
        [](Vandal& v, const World& w) { v.edit(w.below, [](DiskInode& r) { r.parent = 1; }); }},
-      {"a name of nothing", {kNameTarget},
+      {"a name of nothing",
+       {kNameTarget},
        [](Vandal& v, const World& w) { v.add_name(w.directory, "ghost", InodeNo(99), DT_REG); }},
-      {"a name of the wrong type", {kNameType},
+      {"a name of the wrong type",
+       {kNameType},
        [](Vandal& v, const World& w) { v.put_name(v.name_key(w.directory, "file"), "file", w.file, DT_LNK); }},
-      {"a name at the wrong place", {kName},
+      {"a name at the wrong place",
+       {kName},
        [](Vandal& v, const World& w) {
          v.erase(v.name_key(w.directory, "file"));
          v.put_name(Key(w.directory, KeyKind::kDirent, 12345), "file", w.file, DT_REG);
        }},
-      {"a name that is there twice", {kName, kLinkCount},
+      {"a name that is there twice",
+       {kName, kLinkCount},
        [](Vandal& v, const World& w) {
          v.put_name(v.name_key(w.directory, "file", 1), "file", w.other, DT_REG);
          v.edit(w.directory, [](DiskInode& r) { r.entry_count = r.entry_count + 1; });
        }},
-      {"a name with a slash", {kName},
+      {"a name with a slash",
+       {kName},
        [](Vandal& v, const World& w) {
          v.erase(v.name_key(w.directory, "file"));
          v.put_name(v.name_key(w.directory, "fi/le"), "fi/le", w.file, DT_REG);
        },
-       After::kOtherTree, {"/lost+found/#18"}},
-      {"a name of two dots", {kName},
+       After::kOtherTree,
+       {"/lost+found/#18"}},
+      {"a name of two dots",
+       {kName},
        [](Vandal& v, const World& w) {
          v.erase(v.name_key(w.directory, "file"));
          v.put_name(v.name_key(w.directory, ".."), "..", w.file, DT_REG);
        },
-       After::kOtherTree, {"/lost+found/#18"}},
-      {"an entry that is too short", {kName},
+       After::kOtherTree,
+       {"/lost+found/#18"}},
+      {"an entry that is too short",
+       {kName},
        [](Vandal& v, const World& w) {
          v.put(v.name_key(w.directory, "x"), "short");
          v.edit(w.directory, [](DiskInode& r) { r.entry_count = r.entry_count + 1; });
        }},
-      {"a file without a name", {kUnreachable},
+      {"a file without a name",
+       {kUnreachable},
        [](Vandal& v, const World& w) {
          v.erase(v.name_key(w.directory, "file"));
          v.edit(w.directory, [](DiskInode& r) { r.entry_count = r.entry_count - 1; });
        },
-       After::kOtherTree, {"/lost+found/#18"}},
-      {"a directory without a name", {kUnreachable},
+       After::kOtherTree,
+       {"/lost+found/#18"}},
+      {"a directory without a name",
+       {kUnreachable},
        [](Vandal& v, const World&) {
          v.erase(v.name_key(kRootInode, "d"));
          v.edit(kRootInode, [](DiskInode& r) {
@@ -187,12 +214,16 @@ std::vector<Damage> damages() {
            r.links = r.links - 1;
          });
        },
-       After::kOtherTree, {"/lost+found/#16", "/lost+found/#16/file", "/lost+found/#16/below/linked"}},
-      {"a directory with two names", {kSecondName},
+       After::kOtherTree,
+       {"/lost+found/#16", "/lost+found/#16/file", "/lost+found/#16/below/linked"}},
+      {"a directory with two names",
+       {kSecondName},
        [](Vandal& v, const World& w) { v.add_name(kRootInode, "again", w.below, DT_DIR); }},
-      {"a name of the root", {kSecondName},
+      {"a name of the root",
+       {kSecondName},
        [](Vandal& v, const World& w) { v.add_name(w.directory, "up", kRootInode, DT_DIR); }},
-      {"a directory below itself", {kLoop},
+      {"a directory below itself",
+       {kLoop},
        [](Vandal& v, const World& w) {
          // d moves into d/below: nobody gets there from the root any more.
          v.erase(v.name_key(kRootInode, "d"));
@@ -204,62 +235,92 @@ std::vector<Damage> damages() {
          v.edit(w.below, [](DiskInode& r) { r.links = r.links + 1; });
          v.edit(w.directory, [&](DiskInode& r) { r.parent = w.below.value(); });
        },
-       After::kOtherTree, {"/lost+found/#16/file"}},
-      {"an inode without its record", {kMissingInode},
-       [](Vandal& v, const World& w) { v.erase(inode_key(w.file)); }, After::kOtherTree, {"/d/file"}},
-      {"a directory without its record", {kMissingInode},
-       [](Vandal& v, const World& w) { v.erase(inode_key(w.directory)); }, After::kOtherTree, {"/d/file", "/d/below/linked"}},
-      {"a record of the wrong size", {kMissingInode},
-       [](Vandal& v, const World& w) { v.put(inode_key(w.file), "not an inode"); }, After::kOtherTree, {"/d/file"}},
-      {"no root", {kMissingInode}, [](Vandal& v, const World&) { v.erase(inode_key(kRootInode)); }, After::kOtherTree,
+       After::kOtherTree,
+       {"/lost+found/#16/file"}},
+      {"an inode without its record",
+       {kMissingInode},
+       [](Vandal& v, const World& w) { v.erase(inode_key(w.file)); },
+       After::kOtherTree,
        {"/d/file"}},
-      {"an attribute that cannot be", {kXattr, kXattrCount},
+      {"a directory without its record",
+       {kMissingInode},
+       [](Vandal& v, const World& w) { v.erase(inode_key(w.directory)); },
+       After::kOtherTree,
+       {"/d/file", "/d/below/linked"}},
+      {"a record of the wrong size",
+       {kMissingInode},
+       [](Vandal& v, const World& w) { v.put(inode_key(w.file), "not an inode"); },
+       After::kOtherTree,
+       {"/d/file"}},
+      {"no root",
+       {kMissingInode},
+       [](Vandal& v, const World&) { v.erase(inode_key(kRootInode)); },
+       After::kOtherTree,
+       {"/d/file"}},
+      {"an attribute that cannot be",
+       {kXattr, kXattrCount},
        [](Vandal& v, const World& w) { v.put(Key(w.other, KeyKind::kXattr, 77), "??"); }},
-      {"an attribute at the wrong place", {kXattr},
+      {"an attribute at the wrong place",
+       {kXattr},
        [](Vandal& v, const World& w) {
          const auto value = v.get(v.xattr_key(w.other, "user.short"));
          v.erase(v.xattr_key(w.other, "user.short"));
          v.put(Key(w.other, KeyKind::kXattr, 77), value);
        },
        After::kOtherTree},
-      {"an attribute of which a part is missing", {kStrayItem, kStrayItem, kXattr},
+      {"an attribute of which a part is missing",
+       {kStrayItem, kStrayItem, kXattr},
        [](Vandal& v, const World& w) {
          v.erase(Key(w.other, KeyKind::kXattrData, v.xattr_key(w.other, "user.long").offset() << 8 | 2));
        },
        After::kOtherTree},
-      {"a part of an attribute that is not there", {kStrayItem},
+      {"a part of an attribute that is not there",
+       {kStrayItem},
        [](Vandal& v, const World& w) { v.put(Key(w.file, KeyKind::kXattrData, 0x500), "part"); }},
-      {"a symlink that is shorter than it says", {kSymlink},
+      {"a symlink that is shorter than it says",
+       {kSymlink},
        [](Vandal& v, const World& w) { v.edit(w.symlink, [](DiskInode& r) { r.size_bytes = 2600; }); }},
-      {"a symlink of which a part is missing", {kSymlink},
-       [](Vandal& v, const World& w) { v.erase(Key(w.symlink, KeyKind::kSymlink, 1)); }, After::kOtherTree, {"/symlink"}},
-      {"a target of a file", {kStrayItem},
+      {"a symlink of which a part is missing",
+       {kSymlink},
+       [](Vandal& v, const World& w) { v.erase(Key(w.symlink, KeyKind::kSymlink, 1)); },
+       After::kOtherTree,
+       {"/symlink"}},
+      {"a target of a file",
+       {kStrayItem},
        [](Vandal& v, const World& w) { v.put(Key(w.file, KeyKind::kSymlink, 0), "where"); }},
-      {"names in a file", {kStrayItem},
+      {"names in a file",
+       {kStrayItem},
        [](Vandal& v, const World& w) { v.put_name(v.name_key(w.file, "x"), "x", w.other, DT_REG); }},
-      {"a key of an unknown kind", {kStrayItem},
+      {"a key of an unknown kind",
+       {kStrayItem},
        [](Vandal& v, const World& w) { v.put(Key::from_raw(w.file.value(), 9ull << 56), "future"); }},
-      {"a key that belongs to the system", {kStrayItem},
+      {"a key that belongs to the system",
+       {kStrayItem},
        [](Vandal& v, const World&) { v.put(Key(InodeNo(0), KeyKind::kSymlink, 5), "?"); }},
-      {"a mark of an inode that is not there", {kOrphan},
+      {"a mark of an inode that is not there",
+       {kOrphan},
        [](Vandal& v, const World&) { v.put(orphan_key(InodeNo(99)), ""); }},
-      {"a mark with a value", {kOrphan},
-       [](Vandal& v, const World& w) { v.put(orphan_key(w.file), "x"); }},
-      {"a mark of an inode that has a name and no links", {kLinkCount, kOrphan},
+      {"a mark with a value", {kOrphan}, [](Vandal& v, const World& w) { v.put(orphan_key(w.file), "x"); }},
+      {"a mark of an inode that has a name and no links",
+       {kLinkCount, kOrphan},
        [](Vandal& v, const World& w) {
          v.put(orphan_key(w.file), "");
          v.edit(w.file, [](DiskInode& r) { r.links = 0; });
        }},
-      {"blocks behind the end", {kPastEnd},
-       [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.size_bytes = 5000; }); }, After::kOtherTree,
+      {"blocks behind the end",
+       {kPastEnd},
+       [](Vandal& v, const World& w) { v.edit(w.file, [](DiskInode& r) { r.size_bytes = 5000; }); },
+       After::kOtherTree,
        {"/d/file"}},
-      {"an inode from the future", {kNextInode},
+      {"an inode from the future",
+       {kNextInode},
        [](Vandal& v, const World& w) {
          v.put(inode_key(InodeNo(5000)), v.get(inode_key(w.file)));
          v.edit(InodeNo(5000), [](DiskInode& r) { r.data_blocks = 0; });
          v.add_name(kRootInode, "future", InodeNo(5000), DT_REG);
        },
-       After::kOtherTree, {"/future"}},
+       After::kOtherTree,
+       {"/future"}},
   };
 }
 
