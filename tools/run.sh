@@ -19,10 +19,11 @@ what_to_try() {
   cat <<TEXT
 
   cp -a /usr/include $mnt/ && diff -r /usr/include $mnt/include && du -sh $mnt
-  df -h $mnt; stat -f $mnt
-  $bin/weft info $image                 what is in the image
-  make stop                                           unmounts it; $bin/fsck.weft -n $image then checks it
-  make run                                            mounts it again, with everything in it
+  df -h $mnt; $bin/weft stat $mnt
+
+  make stop     unmounts it; then, to look at what is in the image:
+                $bin/fsck.weft -n $image && $bin/weft info $image
+  make run      mounts it again, with everything in it
 TEXT
 }
 
@@ -53,7 +54,7 @@ start() {
 
   if [ ! -e "$image" ]; then
     truncate -s "${WEFT_RUN_SIZE:-1G}" "$image.new"
-    "$bin/mkfs.weft" "$image.new"
+    "$bin/mkfs.weft" -q -L try-me "$image.new"
     mv "$image.new" "$image"
   fi
   # It goes to the background by itself once the mount answers.

@@ -34,7 +34,7 @@ std::string state_of(const fs::DiskSuperblock& superblock, const fs::LogPlan& pl
   } else if ((superblock.state & fs::kStateMounted) == 0) {
     text = "clean";
   } else {
-    text = "not cleanly unmounted: needs recovery, which the next mount does";
+    text = "in use, or not cleanly unmounted and needs recovery, which the next mount does";
   }
   if ((superblock.state & fs::kStateErrors) != 0) text += "; damage was met: run fsck.weft";
   return text;
