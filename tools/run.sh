@@ -33,6 +33,7 @@ There is no usable /dev/fuse here, so nothing can be mounted. What to do:
   in a container   start it with   docker run --device /dev/fuse --cap-add SYS_ADMIN --security-opt apparmor=unconfined ...
   on a machine     as root:        modprobe fuse
   no device node   as root:        mknod -m 666 /dev/fuse c 10 229
+  not for you      as root:        chmod 666 /dev/fuse      (or run make as root)
 TEXT
   exit 1
 }
