@@ -56,6 +56,7 @@ Report describe_node(std::span<const std::byte, kBlockBytes> page, std::string t
       .at(78, "heap_start", std::uint64_t{node.heap_start});
   std::vector<Report> items;
   const std::uint32_t count = items_that_fit(node);
+  items.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) items.push_back(node.level == 0 ? leaf_item(page, i) : inner_item(page, i));
   report.list("items", std::move(items));
   return report;
