@@ -107,6 +107,12 @@ force_umount() {
     ! mounted "$1"
 }
 
+# own_mounts SECONDS FUNCTION : runs an exported function in a mount name space of its own. What other scripts have mounted
+# goes from there first: such a copy would keep their server alive after their umount.
+own_mounts() {
+    limit "$1" unshare --mount --propagation private bash -c 'umount -l -a -t fuse.weft,fuseblk.weft 2>/dev/null; '"$2"
+}
+
 # detach_loops FILE : frees loop devices whose backing file it is, also ones that the server attached.
 detach_loops() {
     local device

@@ -193,7 +193,7 @@ if [ "$(id -u)" = 0 ]; then
     say "by mount -t weft, by fstab, and remounted so; fsck -t weft, mkfs -t weft"
     export -f by_mount limit
     export SCRATCH IMAGE WEFT_BIN
-    limit 150 unshare --mount --propagation private bash -c by_mount >"$SCRATCH/by_mount.log" 2>&1
+    own_mounts 150 by_mount >"$SCRATCH/by_mount.log" 2>&1
     case $? in
     0) grep -q weft "$SCRATCH/by_mount.log" || fail "$(cat "$SCRATCH/by_mount.log")" ;;
     77) say "  not here: no overlay" ;;
@@ -239,7 +239,7 @@ say "as an ordinary user"
 if [ "$(id -u)" = 0 ] && command -v fusermount3 >/dev/null; then
     export -f by_user limit
     export SCRATCH IMAGE WEFT_BIN
-    limit 150 unshare --mount --propagation private bash -c by_user >"$SCRATCH/by_user.log" 2>&1
+    own_mounts 150 by_user >"$SCRATCH/by_user.log" 2>&1
     case $? in
     0) ;;
     77) say "  not here: /dev/fuse is closed to users" ;;

@@ -18,6 +18,8 @@ if [ "${WEFT_BARE_INSIDE:-}" != 1 ]; then
   exec env WEFT_BARE_INSIDE=1 timeout --kill-after=20 "${WEFT_BARE_SECONDS:-3600}" \
     unshare --mount --pid --fork --kill-child --propagation private bash "$0"
 fi
+# Copies of mounts in this name space would keep their servers alive after umount outside.
+umount -l -a -t fuse.weft,fuseblk.weft 2>/dev/null || true
 
 # The first mirror and suite of the usual two kinds of source files, and every further line for apt inside.
 mirror_of_this_machine() {
