@@ -262,12 +262,19 @@ fs_umount() {
     done
     [ -n "$SERVER_PID" ] || return 0
     while kill -0 "$SERVER_PID" 2>/dev/null; do
+        # A name space that was made while it was mounted (a container's, say) has the mount too, and so it goes on.
+        if [ $waited = 100 ] && held_elsewhere; then waited=-1000; fi
         [ $waited -lt 300 ] || { kill -KILL -- "-$SERVER_PID"; say "server outlives umount by 30 s"; return 1; }
         sleep 0.1
         waited=$((waited + 1))
     done
     wait "$SERVER_PID" 2>/dev/null
     SERVER_PID=
+}
+held_elsewhere() {
+    local holder
+    holder=$(grep -lsF " $MNT " /proc/[0-9]*/mountinfo | head -n 1)
+    [ -n "$holder" ] && say "unmounted, but not in the mount name space of process $(cut -d/ -f3 <<<"$holder"); waiting for that"
 }
 fs_busy() { command -v fuser >/dev/null && fuser -vm "$MNT" 2>&1 | tail -n 5 >&2; return 0; }
 
