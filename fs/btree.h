@@ -144,6 +144,9 @@ class BTree {
   // Allocates at most node_bound(1) blocks, which the caller has reserved.
   Status put_raw(Key key, std::span<const std::byte> value);
   Result<bool> erase_raw(Key key);  // false: there is none
+  // For fsck: in the place of a node that is lost, one that holds nothing. What it was, and what was below it, is not freed.
+  // Allocates at most node_bound(1) blocks, which the caller has reserved.
+  Status replace_lost(const LostNode& lost);
 
   // The empty tree of a new volume: an empty leaf, to be written to `block`.
   static PageRef make_empty(const DiskUuid& uuid, BlockNo block, CheckpointNo birth);

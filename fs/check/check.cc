@@ -50,7 +50,12 @@ Result<CheckReport> check_volume(BlockDevice& device, const CheckOptions& option
     const bool last = !may_write || report.rounds == kMaxRounds;
     std::uint64_t repaired = 0;
     if (!last) {
-      TRY(repair(*volume, options.only_safe));
+      if (!volume->lost().empty() && !options.only_safe) {
+        TRY(volume->rebuild(options.progress));
+        for (Finding& finding : findings.list()) finding.repaired = finding.problem == Problem::kTreeNode;
+      } else {
+        TRY(repair(*volume, options.only_safe));
+      }
       for (const Finding& finding : findings.list()) repaired += finding.repaired;
     }
     // What could not be put right has been said in the first round.

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "fs/btree_node.h"
 #include "fs/check/claims.h"
 #include "fs/check/name_check.h"
 #include "fs/check/space_check.h"
@@ -220,6 +221,72 @@ void CheckedVolume::check_counts() {
     next_inode_ = facts_.highest_inode + 1;
     changed_ = true;
   }
+}
+
+// -------------------------------------------------------------------------------------------------- rebuilding
+
+// Each item of the ranges. A leaf that cannot be read again is passed over.
+Status CheckedVolume::for_each_salvaged(std::span<const SalvagedRange> leaves,
+                                        FunctionRef<Status(Key, std::span<const std::byte>)> visit) {
+  const PageRef buffer = PageRef::make_zeroed();
+  for (const SalvagedRange& leaf : leaves) {
+    if (!device_.read(leaf.block.value() * kBlockBytes, buffer.bytes()) ||
+        !is_leaf_of(buffer.bytes(), leaf.block, superblock_.uuid, layout_)) {
+      continue;
+    }
+    const NodePage page(buffer.data());
+    for (std::uint32_t i = page.lower_bound(leaf.from); i < page.count() && page.leaf_key(i) < leaf.to; ++i) {
+      TRY(visit(page.leaf_key(i), page.value(i)));
+    }
+  }
+  return {};
+}
+
+Status CheckedVolume::rebuild(const Progress& progress) {
+  // A loss of newer superblocks leaves nodes behind that are of checkpoints this one does not know.
+  const CheckpointNo newest(superblock_.checkpoint + (plan_.damage ? kPastLostLives - 1 : 0));
+  const auto leaves =
+      TRY(find_leaves(device_, superblock_.uuid, layout_, space_, newest, lost_, [&](std::uint64_t block) {
+        return block % 1024 != 0 || !progress || progress("lost nodes", block, layout_.block_count);
+      }));
+  // Their files' blocks are in use before the first new node is placed.
+  std::vector<BlockRange> twice;  // the next round's
+  TRY(for_each_salvaged(leaves, [&](Key key, std::span<const std::byte> value) -> Status {
+    if (key.kind() != KeyKind::kExtent) return {};
+    DiskExtent extent;
+    std::memcpy(&extent, value.data(), sizeof(extent));
+    space_.claim({BlockNo(extent.block.get()), extent.length}, twice);
+    return {};
+  }));
+  if (plan_.damage) {
+    // Beyond all lives that were lost; a checkpoint's number tells the slot of its superblock.
+    superblock_.checkpoint = superblock_.checkpoint + kPastLostLives;
+  }
+  make_tree(allocator_, tree_, true);
+  for (const BTree::LostNode& lost : lost_) {
+    const Reservation reservation = TRY(reserve());
+    TRY(tree_->replace_lost(lost));
+  }
+  TRY(for_each_salvaged(leaves, [&](Key key, std::span<const std::byte> value) -> Status {
+    const Reservation reservation = TRY(reserve());
+    return tree_->put_raw(key, value);
+  }));
+  lost_.clear();
+  changed_ = true;
+  if (!plan_.records.empty()) {
+    // What does not fit the older state is left out with all that came after it.
+    if (auto status = replay(); !status) {
+      if (status.error().code() != Errc::kCorrupt) return status;
+      findings_.add(Problem::kLog, BlockNo{}, "the log cannot be replayed to its end: " + status.error().message());
+    }
+  }
+  Findings ignored;
+  std::vector<std::uint32_t> wrong;
+  TRY(check_space(*groups_, layout_, space_, true, ignored, wrong, [](std::uint32_t) { return true; }));
+  wrong_groups_.insert(wrong_groups_.end(), wrong.begin(), wrong.end());
+  std::ranges::sort(wrong_groups_);
+  wrong_groups_.erase(std::ranges::unique(wrong_groups_).begin(), wrong_groups_.end());
+  return {};
 }
 
 // ---------------------------------------------------------------------------------------------------- changing

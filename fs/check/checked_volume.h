@@ -21,6 +21,7 @@
 #include "fs/btree.h"
 #include "fs/check/finding.h"
 #include "fs/check/item_check.h"
+#include "fs/check/salvage.h"
 #include "fs/check/space_map.h"
 #include "fs/format.h"
 #include "fs/group_table.h"
@@ -64,8 +65,12 @@ class CheckedVolume {
   Status erase(Key key);  // that is not there: no error
   Result<std::optional<std::vector<std::byte>>> get(Key key);
   Status scan(Key from, Key to, FunctionRef<bool(Key, std::span<const std::byte>)> visit);
+  Status walk(BTree::Visitor& visitor) { return tree_->walk(visitor); }
   std::uint64_t new_inode();
   [[nodiscard]] DiskTime now() const;
+  // Where nodes of the tree are lost: puts what can be found of their keys in their place, and plays the log on that. The next
+  // round sees how far it fits.
+  Status rebuild(const Progress& progress);
   // All of it to the device, as one checkpoint; twice, so that all copies of the superblock are new. `sound`: nothing
   // is wrong any more, which the superblock then says.
   Status write(bool sound);
@@ -82,6 +87,8 @@ class CheckedVolume {
   void check_counts();
   void make_tree(std::unique_ptr<Allocator>& allocator, std::unique_ptr<BTree>& tree, bool with_space);
   Result<Reservation> reserve();
+  Status for_each_salvaged(std::span<const SalvagedRange> leaves,
+                           FunctionRef<Status(Key, std::span<const std::byte>)> visit);
 
   BlockDevice& device_;
   Clock& clock_;
