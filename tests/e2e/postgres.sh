@@ -21,11 +21,14 @@ stop_database() { as_postgres pg_ctl -D "$MNT/data" -w -t 60 -m fast stop >/dev/
 # By its number, as the files that pg_ctl would ask are gone with the mount.
 end_database() {
     [ -s "$SCRATCH/postmaster" ] || return 0
-    local pid waited=0
+    local pid waited=0 children
     pid=$(cat "$SCRATCH/postmaster")
+    children=$(pgrep -P "$pid")
     kill -QUIT "$pid" 2>/dev/null
     while kill -0 "$pid" 2>/dev/null && [ $waited -lt 50 ]; do sleep 0.1; waited=$((waited + 1)); done
     kill -KILL "$pid" 2>/dev/null
+    # One may be stuck where it was told to go, and would hold the dead mount for ever.
+    for pid in $children; do [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = postgres ] && kill -KILL "$pid" 2>/dev/null; done
     rm -f "$SCRATCH/postmaster"
     return 0
 }
