@@ -48,6 +48,7 @@ struct Arguments {
   bool force = false;
   bool verbose = false;
   bool json = false;
+  bool data = false;
   int progress_fd = -1;  // -1: none asked for; 0: a bar; else lines for fsck(8) to this descriptor
 };
 
@@ -95,6 +96,7 @@ Result<CheckReport> check(weft::BlockDevice& disk, const Arguments& arguments, b
   CheckOptions options;
   options.repair = repair;
   options.only_safe = arguments.preen;
+  options.data = arguments.data;
   options.progress = [&progress](const char* what, std::uint64_t done, std::uint64_t total) {
     return progress(what, done, total);
   };
@@ -148,7 +150,7 @@ int run(const Arguments& arguments) {
   weft::BlockDevice& disk = *opened->disk;
 
   int status = kClean;
-  const bool look_closely = arguments.force || arguments.no_changes || arguments.yes;
+  const bool look_closely = arguments.force || arguments.no_changes || arguments.yes || arguments.data;
   if (!look_closely && settle_quickly(disk, arguments, status)) return status;
 
   auto report = check(disk, arguments, wants_to_write);
@@ -163,7 +165,8 @@ int run(const Arguments& arguments) {
     if (!report) return fail_with(report.error().message(), status_of(report.error()));
     weft::tools::print_report(*report, {.image = arguments.image, .verbose = arguments.verbose});
   }
-  return (report->changed ? kCorrected : 0) | (report->uncorrected != 0 ? kUncorrected : 0);
+  const bool corrected = std::ranges::any_of(report->findings, [](const auto& finding) { return finding.repaired; });
+  return (corrected ? kCorrected : 0) | (report->uncorrected != 0 ? kUncorrected : 0);
 }
 
 // -C takes a descriptor that may be missing or stand apart, which no parser of options likes.
@@ -201,6 +204,7 @@ int main(int count, char** words) {
   app.add_flag("-y", arguments.yes, "repair everything");
   app.add_flag("-f,--force", arguments.force, "check even if the volume is marked clean");
   app.add_flag("-v,--verbose", arguments.verbose, "say more, also what repairing brought about");
+  app.add_flag("--data", arguments.data, "read all files, too, and compare them with their checksums");
   app.add_flag("--json", arguments.json, "print a report for machines");
   app.add_flag("--progress", progress, "a progress bar (-C FD: progress for fsck(8))");
   app.add_flag("-A,-M,-P,-R,-T,-l,-r,-s", ignored, "of fsck(8), without meaning here");

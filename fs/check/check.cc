@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "fs/check/data_check.h"
 #include "fs/check/repair.h"
 
 namespace weft::fs::check {
@@ -39,7 +40,14 @@ Result<CheckReport> check_volume(BlockDevice& device, const CheckOptions& option
     if (options.repair && !may_write && first) {
       report.notes.emplace_back("has features that this program does not know: it is not changed");
     }
-    if (findings.count() == 0) {
+    if (findings.count() == 0 && options.data) {
+      // Last, when all the rest is as it should be. What it finds nobody can repair.
+      TRY(check_data(*volume, device, options.progress));
+      report.uncorrected = findings.count();
+      report.found += findings.count();
+      for (Finding& finding : findings.list()) report.findings.push_back(std::move(finding));
+    }
+    if (findings.count() == 0 || report.uncorrected != 0) {
       if (may_write && (first || report.changed)) {
         TRY(volume->write(true));
         report.changed = true;

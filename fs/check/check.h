@@ -25,6 +25,7 @@ namespace weft::fs::check {
 struct CheckOptions {
   bool repair = false;
   bool only_safe = false;  // of repairs
+  bool data = false;       // read all data of all files, too
   Progress progress;       // may be empty
   Clock* clock = nullptr;  // null: system_clock()
 };
