@@ -61,6 +61,7 @@ Status BTree::Parts::walk_below(const PageRef& page, Visitor& visitor) {
   }
   const std::uint32_t count = node.count();
   std::vector<MissingNode> children;
+  children.reserve(count);
   for (std::uint32_t i = 0; i < count; ++i) children.push_back(child_at(node, i));
   std::vector<PageRef> pages(count);
   std::vector<Status> errors(count);

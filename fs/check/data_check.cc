@@ -115,7 +115,7 @@ std::string path_of(CheckedVolume& volume, InodeNo inode) {
     if (!value || !*value || (*value)->size() < sizeof(DiskDirent)) return {};
     const std::string_view text(reinterpret_cast<const char*>((*value)->data()) + sizeof(DiskDirent),
                                 (*value)->size() - sizeof(DiskDirent));
-    path = "/" + std::string(text) + path;
+    path.insert(0, text).insert(0, "/");
     inode = InodeNo(name->directory);
   }
   return path.empty() ? "/" : path;
