@@ -58,7 +58,7 @@ Result<FileBlock> reserve_step(FileSystemCore& fs, Inode& inode, FileRange range
   ChangeGuard guard{&inode};
   DiskInode record = inode.record();
   record.data_blocks = record.data_blocks + added;
-  mark_changed(record, fs.now());
+  mark_data_changed(fs, record);
   put_inode(transaction, inode, record);
   inode.publish(record, TRY(fs.volume->commit(std::move(transaction))), true);
   return at;
@@ -82,8 +82,7 @@ Status reserve(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::uint
 
 Status set_size(FileSystemCore& fs, Inode& inode, std::uint64_t end_bytes) {
   if (end_bytes <= inode.record().size_bytes) return {};
-  const Timespec now = fs.now();
-  return truncate_file(fs, inode, end_bytes, [&](DiskInode& record) { mark_modified(record, now); });
+  return truncate_file(fs, inode, end_bytes, [&](DiskInode& record) { mark_data_changed(fs, record); });
 }
 
 }  // namespace
@@ -100,8 +99,7 @@ Status allocate_file(FileSystemCore& fs, Inode& inode, AllocateMode mode, std::u
   TRY(finish_truncate(fs, inode));
   const std::uint64_t end = offset + length_bytes;
   if (!reserving) {
-    const Timespec now = fs.now();
-    TRY(punch_file(fs, inode, offset, end, [&](DiskInode& changed) { mark_modified(changed, now); }));
+    TRY(punch_file(fs, inode, offset, end, [&](DiskInode& changed) { mark_data_changed(fs, changed); }));
   }
   if (mode != AllocateMode::kPunchHole) TRY(reserve(fs, inode, offset, end));
   if (mode == AllocateMode::kReserve || mode == AllocateMode::kZeroRange) TRY(set_size(fs, inode, end));

@@ -40,6 +40,14 @@ void mark_modified(DiskInode& record, Timespec now) {
   mark_changed(record, now);
 }
 
+void mark_data_changed(const FileSystemCore& fs, DiskInode& record) {
+  if (fs.data_times_are_callers.load(std::memory_order_relaxed)) {
+    record.version = record.version + 1;
+  } else {
+    mark_modified(record, fs.now());
+  }
+}
+
 Status refuse_flags(const DiskInode& record, std::uint32_t flags) {
   if ((record.flags & flags) != 0) return fail(Errc::kNotPermitted);
   return {};

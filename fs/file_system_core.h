@@ -33,6 +33,9 @@ struct FileSystemCore {
   InodeTable inodes;
   Reclaimer reclaimer;  // after `inodes`: it stops first
 
+  // See FileSystem::leave_data_times_to_caller().
+  std::atomic<bool> data_times_are_callers = false;
+
   [[nodiscard]] Timespec now() const noexcept { return volume->clock().wall(); }
 };
 
@@ -58,6 +61,9 @@ class ChangeGuard {
 void mark_changed(DiskInode& record, Timespec now);
 // ... and modified: mtime as well.
 void mark_modified(DiskInode& record, Timespec now);
+
+// The data of `record`'s file has changed: as modified, or the version alone where the caller keeps the times.
+void mark_data_changed(const FileSystemCore& fs, DiskInode& record);
 
 // kNotPermitted where the inode is immutable (or append-only) and the operation is not for such.
 Status refuse_flags(const DiskInode& record, std::uint32_t flags);

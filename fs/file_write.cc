@@ -125,7 +125,7 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
   }
   record.data_blocks = record.data_blocks + stored - mapped;
   record.size_bytes = std::max(old_size, std::min(step.end_bytes, (step.first + stored).value() * kBlockBytes));
-  mark_modified(record, fs.now());
+  mark_data_changed(fs, record);
   if (step.kill_set_id) clear_set_id(record);
   put_inode(transaction, inode, record);
   lsn = TRY(fs.volume->commit(std::move(transaction)));

@@ -60,6 +60,8 @@ Result<std::uint64_t> FileSystem::copy_range(InodeNo from, std::uint64_t from_of
   return done;
 }
 
+void FileSystem::leave_data_times_to_caller() noexcept { parts_->data_times_are_callers = true; }
+
 Status FileSystem::fsync(InodeNo number, bool data_only) {
   const TraceSpan span("fs.fsync");
   const InodeRef inode = TRY(parts_->inodes.get(number));

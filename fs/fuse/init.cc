@@ -51,6 +51,7 @@ Status on_init(Session& session, Exchange& exchange) {
   out.max_write = kMaxTransferBytes;
   out.max_pages = kMaxPages;
   out.time_gran = 1;
+  if ((agreed & FUSE_WRITEBACK_CACHE) != 0) session.file_system().leave_data_times_to_caller();
   session.start_serving(out.minor);
   exchange.reply(out);
   return {};

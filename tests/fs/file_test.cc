@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <thread>
+#include <vector>
 
 #include "fs/aligned_buffer.h"
 #include "tests/support/mounted.h"
@@ -214,6 +216,36 @@ TEST(File, WritingTakesSetIdBitsAndCapabilities) {
   EXPECT_EQ(code(m->get_xattr(file, "security.capability")), Errc::kNoData);
   EXPECT_OK(m->write(file, 0, to_bytes("x"), true));
   EXPECT_EQ(m.attributes(file).mode, 0100755u);
+}
+
+TEST(File, ChangesOfDataMoveTheTimesUnlessTheCallerKeepsThem) {
+  Mounted m;
+  const InodeNo file = m.file(kTop, "f");
+  const InodeNo source = m.file(kTop, "source");
+  m.write(source, 0, pattern(20'000));
+  const std::vector<std::function<void(std::uint64_t)>> changes = {
+      [&](std::uint64_t at) { m.write(file, at, pattern(10'000)); },
+      [&](std::uint64_t at) { EXPECT_OK(m->allocate(file, AllocateMode::kReserveKeepSize, at + 100'000, 50'000)); },
+      [&](std::uint64_t at) { EXPECT_OK(m->allocate(file, AllocateMode::kReserve, at + 100'000, 50'000)); },
+      [&](std::uint64_t at) { EXPECT_OK(m->allocate(file, AllocateMode::kPunchHole, at + 4096, 4096)); },
+      [&](std::uint64_t at) { EXPECT_OK(m->copy_range(source, 0, file, at, 20'000)); },
+  };
+  for (const auto& change : changes) {
+    const Attributes before = m.attributes(file);
+    change(0);
+    const Attributes after = m.attributes(file);
+    EXPECT_GT(after.modified, before.modified);
+    EXPECT_GT(after.changed, before.changed);
+  }
+  m->leave_data_times_to_caller();
+  for (const auto& change : changes) {
+    const Attributes before = m.attributes(file);
+    change(1 << 20);
+    const Attributes after = m.attributes(file);
+    EXPECT_EQ(after.modified, before.modified);
+    EXPECT_EQ(after.changed, before.changed);
+    EXPECT_GT(after.version, before.version);
+  }
 }
 
 TEST(File, FilesWithoutCopyOnWriteAreOverwrittenInPlace) {

@@ -132,6 +132,27 @@ TEST_F(SessionTest, ReadsWhatWasWritten) {
   EXPECT_EQ(body_as<StatxOut>().size, 8U);
 }
 
+TEST_F(SessionTest, APageWrittenBackLateLeavesTheTimesThatTheKernelHasSet) {
+  SessionOptions options;
+  options.writeback = true;
+  session_ = std::make_unique<Session>(*file_system_, options);
+  ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
+  ASSERT_NE(body_as<fuse_init_out>().flags & FUSE_WRITEBACK_CACHE, 0U);
+  const std::uint64_t file = make_file("file");
+  fuse_setattr_in set{};
+  set.valid = FATTR_MTIME | FATTR_CTIME;
+  set.mtime = 1000;
+  set.ctime = 2000;
+  ASSERT_EQ(ask(FUSE_SETATTR, file, raw(set)), 0);
+  fuse_write_in write{};
+  write.size = 5;
+  write.write_flags = FUSE_WRITE_CACHE;
+  ASSERT_EQ(ask(FUSE_WRITE, file, raw(write) + "later"), 0);
+  ASSERT_EQ(ask(FUSE_GETATTR, file, raw(fuse_getattr_in{})), 0);
+  EXPECT_EQ(body_as<fuse_attr_out>().attr.mtime, 1000U);
+  EXPECT_EQ(body_as<fuse_attr_out>().attr.ctime, 2000U);
+}
+
 TEST_F(SessionTest, ListsADirectoryInAnswersOfAnySize) {
   ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
   std::set<std::string> expected{".", ".."};
