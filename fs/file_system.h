@@ -141,6 +141,8 @@ class FileSystem {
                         FunctionRef<bool(const DirectoryEntry&)> visit);
 
   // -- Data
+  // Do the inode's flags let it be opened so? kNotPermitted: it is immutable, or only grows.
+  Status may_open(InodeNo inode, bool for_writing, bool for_appending);
   // `into` is filled up to the end of the file; bytes read. Fastest when offset, size and memory are multiples of 4096.
   Result<std::size_t> read(InodeNo inode, std::uint64_t offset, std::span<std::byte> into);
   // All of it or an error. `kill_set_id`: the writer may not keep set-uid and set-gid bits. `append`: offset is the end of the file.

@@ -13,6 +13,13 @@
 
 namespace weft::fs {
 
+Status FileSystem::may_open(InodeNo number, bool for_writing, bool for_appending) {
+  const InodeRef inode = TRY(parts_->inodes.get(number));
+  const std::uint32_t forbidding =
+      !for_writing ? 0 : (for_appending ? std::uint32_t{kInodeImmutable} : kInodeImmutable | kInodeAppendOnly);
+  return refuse_flags(inode->record(), forbidding);
+}
+
 Result<std::size_t> FileSystem::read(InodeNo number, std::uint64_t offset, std::span<std::byte> into) {
   const TraceSpan span("fs.read");
   const InodeRef inode = TRY(parts_->inodes.get(number));

@@ -132,6 +132,9 @@ Status apply_valued(MountOptions& options, std::string_view name, std::string_vi
   } else if (name == "io_uring") {
     if (value != "auto" && value != "off") return fail(Errc::kInvalid, "io_uring: auto or off is wanted");
     options.use_io_uring = value == "auto";
+  } else if (name == "open") {
+    if (value != "checked" && value != "fast") return fail(Errc::kInvalid, "open: checked or fast is wanted");
+    options.check_open = value == "checked";
   } else if (name == "errors") {
     if (value != "remount-ro")
       return fail(Errc::kInvalid, "errors=" + std::string(value) + ": only remount-ro is offered");
@@ -298,6 +301,7 @@ Options of Weft:
   max_background=N  requests the kernel may have under way [256]
   read_ahead=SIZE   of files read in sequence [4M]; root only
   no_writeback      every write() goes to the server at once
+  open=fast         opening a file costs no request; immutable and append-only files can't be had [checked]
   grpid             new files take the group of their directory
   allow_other       other users may enter [so for root; an ordinary user needs user_allow_other in /etc/fuse.conf]
   plain_fuse        no loop device: sync(2) does not reach the server, umount(8) does not wait for it

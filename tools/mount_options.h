@@ -36,6 +36,7 @@ struct MountOptions {
   bool allow_other_asked = false;
   bool plain_fuse = false;  // no loop device, no fuseblk
   bool writeback = true;
+  bool check_open = true;
   bool group_from_parent = false;
   std::uint64_t cache_bytes = 64ULL << 20;
   std::uint64_t inode_cache = 65536;

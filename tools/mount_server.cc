@@ -31,6 +31,7 @@ using namespace std::chrono_literals;
 constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
 constexpr auto kMetricsInterval = 10s;
+constexpr auto kStaleBlocksInterval = 1s;
 constexpr unsigned kDirtyPercent = 40;  // of the memory that may be dirty at all
 
 // Everything that lives as long as the mount, torn down in the opposite order.
@@ -113,6 +114,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
 
   fs::fuse::SessionOptions session_options;
   session_options.writeback = options.writeback;
+  session_options.check_open = options.check_open;
   session_options.max_background = options.max_background;
   session_options.log = hooks.log;
   session_options.on_finished = [&server] { server.opened.lock.release(); };
@@ -158,13 +160,18 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
       if (!sched::sleep_for(kMetricsInterval)) return;
     }
   });
+  sched::Fiber teller = sched::spawn("attributes", [&] {
+    while (sched::sleep_for(kStaleBlocksInterval)) session.stale_blocks().tell(server.transport->kernel());
+  });
   server.transport->wait();
   const Status finished = session.finish();
   ended.store(true);
   watcher.request_stop();
   watcher.join();
-  reporter.request_stop();
-  reporter.join();
+  for (sched::Fiber* each : {&reporter, &teller}) {
+    each->request_stop();
+    each->join();
+  }
   if (!options.metrics_file.empty()) report_metrics(options, hooks);
   return finished;
 }

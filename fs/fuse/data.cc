@@ -28,6 +28,7 @@ Status on_write(Session& session, Exchange& exchange) {
   const bool kill_set_id = (in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
   const std::size_t count = TRY(session.file_system().write(exchange.inode(), in.offset, data, kill_set_id));
   session.count_written(count);
+  if ((in.write_flags & FUSE_WRITE_CACHE) != 0) session.stale_blocks().note(exchange.inode());
   exchange.reply(fuse_write_out{static_cast<std::uint32_t>(count), 0});
   return {};
 }
@@ -52,8 +53,8 @@ namespace {
 // that to us, without saying who asks: /proc knows, and is read only for the few files that have such bits.
 Status drop_set_id(Session& session, Exchange& exchange, InodeNo inode) {
   constexpr unsigned kCapFsetid = 4;
-  const std::uint32_t mode = TRY(session.file_system().attributes(inode))
-  .mode;
+  const Attributes attributes = TRY(session.file_system().attributes(inode));
+  const std::uint32_t mode = attributes.mode;
   const bool has_set_id = (mode & S_ISUID) != 0 || (mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
   if (!has_set_id || process_has_capability(exchange.header().pid, kCapFsetid)) return {};
   AttributeChange change;

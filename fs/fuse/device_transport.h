@@ -42,6 +42,9 @@ class DeviceTransport {
   DeviceTransport(const DeviceTransport&) = delete;
   DeviceTransport& operator=(const DeviceTransport&) = delete;
 
+  // For what is told to the kernel without its asking.
+  [[nodiscard]] ReplySink& kernel() noexcept { return *channels_.front(); }
+
   // Until the connection has ended (unmounted, or aborted) and the last request is answered.
   void wait();
 

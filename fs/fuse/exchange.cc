@@ -55,18 +55,22 @@ bool Exchange::send(std::span<const std::byte> body) {
   return sink_->send(std::span(parts, body.empty() ? 1 : 2));
 }
 
-void Exchange::invalidate(InodeNo inode, std::int64_t offset) {
+namespace {
+
+void invalidate(ReplySink& kernel, InodeNo inode, std::int64_t offset) {
   // Length 0: to the end. A negative offset: no pages.
   fuse_notify_inval_inode_out what{inode.value(), offset, 0};
   fuse_out_header out{sizeof out + sizeof what, FUSE_NOTIFY_INVAL_INODE, 0};
   const iovec parts[2] = {{&out, sizeof out}, {&what, sizeof what}};
-  sink_->send(parts);
+  kernel.send(parts);
 }
 
-void Exchange::forget_attributes(InodeNo inode) { invalidate(inode, -1); }
+}  // namespace
+
+void forget_attributes(ReplySink& kernel, InodeNo inode) { invalidate(kernel, inode, -1); }
 
 void Exchange::flush_pages(InodeNo inode) {
-  sched::blocking([&] { invalidate(inode, 0); });
+  sched::blocking([&] { invalidate(*sink_, inode, 0); });
 }
 
 bool Exchange::fail_with(int positive_errno) {

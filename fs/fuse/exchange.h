@@ -35,6 +35,9 @@ class ReplySink {
   ~ReplySink() = default;
 };
 
+// Tells the kernel to ask for the inode's attributes anew.
+void forget_attributes(ReplySink& kernel, InodeNo inode);
+
 class Exchange {
  public:
   // Fails with kInvalid where the header and the message's length do not agree.
@@ -67,8 +70,8 @@ class Exchange {
     return send(as_bytes_of(body));
   }
   bool fail_with(int positive_errno);
-  // Tells the kernel to ask for the inode's attributes anew. Before or after the answer.
-  void forget_attributes(InodeNo inode);
+  // Before or after the answer.
+  void forget_attributes(InodeNo inode) { fuse::forget_attributes(*sink_, inode); }
   // Has the kernel write out and drop the pages it holds of the inode. It waits for the WRITE requests that follow, so other
   // readers must be at work; parks meanwhile.
   void flush_pages(InodeNo inode);
@@ -81,7 +84,6 @@ class Exchange {
       : header_(header), rest_(rest), sink_(&sink) {}
   static std::unexpected<Error> fail_short();
   bool send(std::span<const std::byte> body);
-  void invalidate(InodeNo inode, std::int64_t offset);
 
   fuse_in_header header_;
   std::span<const std::byte> rest_;

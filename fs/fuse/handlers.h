@@ -21,6 +21,8 @@ Status on_mknod(Session& session, Exchange& exchange);
 Status on_mkdir(Session& session, Exchange& exchange);
 Status on_symlink(Session& session, Exchange& exchange);
 Status on_tmpfile(Session& session, Exchange& exchange);
+Status on_open(Session& session, Exchange& exchange);
+Status on_create(Session& session, Exchange& exchange);
 Status on_link(Session& session, Exchange& exchange);
 Status on_unlink(Session& session, Exchange& exchange);
 Status on_rmdir(Session& session, Exchange& exchange);

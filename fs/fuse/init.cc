@@ -9,7 +9,7 @@ namespace weft::fs::fuse {
 namespace {
 
 // What we take of what the kernel offers. Left out on purpose: POSIX_LOCKS and FLOCK_LOCKS (the kernel keeps locks itself
-// and better), ATOMIC_O_TRUNC (it needs OPEN, which we do without), AUTO_INVAL_DATA (nobody else changes files), SPLICE_*.
+// and better), ATOMIC_O_TRUNC (it needs OPEN, which we may do without), AUTO_INVAL_DATA (nobody else changes files), SPLICE_*.
 constexpr std::uint64_t kWanted =
     FUSE_ASYNC_READ | FUSE_EXPORT_SUPPORT | FUSE_BIG_WRITES | FUSE_DONT_MASK | FUSE_HAS_IOCTL_DIR |
     FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_NO_OPEN_SUPPORT | FUSE_PARALLEL_DIROPS |

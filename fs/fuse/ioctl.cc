@@ -4,6 +4,7 @@
 // (requests that create nothing do not carry the caller's ids).
 #include <linux/capability.h>
 #include <linux/fs.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -58,6 +59,19 @@ RequestCaller flag_changer(const Exchange& exchange) {
   return caller;
 }
 
+// Before the flags of an inode become `flags`.
+Status prepare_flags(Session& session, Exchange& exchange, const Attributes& before, std::uint32_t flags) {
+  const std::uint32_t guards = flags & ~before.flags & (kInodeImmutable | kInodeAppendOnly);
+  if (guards == 0 || (before.mode & S_IFMT) != S_IFREG) return {};
+  if (!session.options().check_open) {
+    session.log("this mount (open=fast) does not keep immutable and append-only files from being opened: not set");
+    return fail(Errc::kUnsupported);
+  }
+  // What was written before is still to arrive, and would be refused.
+  if (session.options().writeback) exchange.flush_pages(exchange.inode());
+  return {};
+}
+
 Status get_extended(Session& session, Exchange& exchange, const fuse_ioctl_in& in) {
   const Attributes attributes = TRY(session.file_system().attributes(exchange.inode()));
   fsxattr out{};
@@ -81,6 +95,7 @@ Status set_extended(Session& session, Exchange& exchange, const fuse_ioctl_in& i
   }
   if (unknown != 0 || wanted.fsx_extsize != 0 || wanted.fsx_cowextsize != 0) return fail(Errc::kUnsupported);
   if (flags != attributes.flags) {
+    TRY(prepare_flags(session, exchange, attributes, flags));
     TRY(file_system.set_flags(flag_changer(exchange), exchange.inode(), flags));
   }
   if (wanted.fsx_projid != attributes.project) {
@@ -106,9 +121,8 @@ Status on_ioctl(Session& session, Exchange& exchange) {
   switch (in.cmd) {
     case FS_IOC_GETFLAGS:
     case FS_IOC32_GETFLAGS: {
-      const std::uint32_t flags = TRY(file_system.attributes(exchange.inode()))
-      .flags;
-      reply_ioctl(exchange, in.out_size, as_bytes_of(flags));
+      const Attributes attributes = TRY(file_system.attributes(exchange.inode()));
+      reply_ioctl(exchange, in.out_size, as_bytes_of(attributes.flags));
       return {};
     }
     case FS_IOC_SETFLAGS:
@@ -116,6 +130,8 @@ Status on_ioctl(Session& session, Exchange& exchange) {
       const auto flags = TRY(take_argument<std::uint32_t>(exchange, in));
       // What we have no place for is refused rather than dropped.
       if ((flags & ~kInodeFlagsKnown) != 0) return fail(Errc::kUnsupported);
+      const Attributes before = TRY(file_system.attributes(exchange.inode()));
+      TRY(prepare_flags(session, exchange, before, flags));
       TRY(file_system.set_flags(flag_changer(exchange), exchange.inode(), flags));
       reply_ioctl(exchange, in.out_size, {});
       return {};
@@ -124,9 +140,8 @@ Status on_ioctl(Session& session, Exchange& exchange) {
     case FS_IOC_FSSETXATTR: return set_extended(session, exchange, in);
     case FS_IOC_GETVERSION:
     case FS_IOC32_GETVERSION: {
-      const std::uint32_t generation = TRY(file_system.attributes(exchange.inode()))
-      .generation;
-      reply_ioctl(exchange, in.out_size, as_bytes_of(generation));
+      const Attributes attributes = TRY(file_system.attributes(exchange.inode()));
+      reply_ioctl(exchange, in.out_size, as_bytes_of(attributes.generation));
       return {};
     }
     case FS_IOC_GETFSLABEL: {

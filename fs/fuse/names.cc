@@ -1,4 +1,6 @@
 // fs/fuse/names.cc - requests about names: lookup, creation, removal, renaming, directories.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -76,16 +78,49 @@ Status on_symlink(Session& session, Exchange& exchange) {
                      TRY(session.file_system().make_symlink(caller, exchange.inode(), name, target)));
 }
 
-Status on_tmpfile(Session& session, Exchange& exchange) {
-  const auto in = TRY(exchange.take<fuse_create_in>());
-  const RequestCaller caller(exchange.header(), in.umask);
-  const Attributes made = TRY(session.file_system().make_temporary(caller, exchange.inode(), in.mode));
+namespace {
+
+constexpr std::uint32_t kOpenFlags = FOPEN_KEEP_CACHE | FOPEN_NOFLUSH | FOPEN_PARALLEL_DIRECT_WRITES;
+
+// The kernel does not ask again: from then on it opens and closes by itself, and creates by MKNOD.
+Status without_open(Exchange& exchange) {
+  exchange.fail_with(ENOSYS);
+  return {};
+}
+
+Status reply_created(Session& session, Exchange& exchange, const Attributes& made) {
   struct {
     fuse_entry_out entry;
     fuse_open_out open;
-  } out{to_fuse_entry(made, session.options()), {}};
-  out.open.open_flags = FOPEN_KEEP_CACHE | FOPEN_NOFLUSH | FOPEN_PARALLEL_DIRECT_WRITES;
+  } out{to_fuse_entry(made, session.options()), {.fh = 0, .open_flags = kOpenFlags, .padding = 0}};
   if (!exchange.reply(out)) session.file_system().forget(made.inode, 1);
+  return {};
+}
+
+}  // namespace
+
+Status on_tmpfile(Session& session, Exchange& exchange) {
+  const auto in = TRY(exchange.take<fuse_create_in>());
+  const RequestCaller caller(exchange.header(), in.umask);
+  return reply_created(session, exchange,
+                       TRY(session.file_system().make_temporary(caller, exchange.inode(), in.mode)));
+}
+
+Status on_create(Session& session, Exchange& exchange) {
+  if (!session.options().check_open) return without_open(exchange);
+  const auto in = TRY(exchange.take<fuse_create_in>());
+  const auto name = TRY(exchange.take_name());
+  const RequestCaller caller(exchange.header(), in.umask);
+  return reply_created(
+      session, exchange,
+      TRY(session.file_system().make_node(caller, exchange.inode(), name, {.mode = in.mode, .device = 0})));
+}
+
+Status on_open(Session& session, Exchange& exchange) {
+  if (!session.options().check_open) return without_open(exchange);
+  const auto in = TRY(exchange.take<fuse_open_in>());
+  TRY(session.file_system().may_open(exchange.inode(), (in.flags & O_ACCMODE) != O_RDONLY, (in.flags & O_APPEND) != 0));
+  exchange.reply(fuse_open_out{.fh = 0, .open_flags = kOpenFlags, .padding = 0});
   return {};
 }
 

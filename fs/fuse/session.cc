@@ -56,15 +56,15 @@ constexpr auto kOperations = [] {
   table[FUSE_TMPFILE] = {"fs.fuse.tmpfile", on_tmpfile};
   table[kStatx] = {"fs.fuse.statx", on_statx};
   table[kCopyFileRange64] = {"fs.fuse.copy_file_range", on_copy_file_range_64};
-  // An inode's number is all that an open file needs, so OPEN, OPENDIR, FLUSH and RELEASE need not exist, and without
-  // CREATE the kernel makes files by MKNOD. The handles that TMPFILE gives are still released, one by one.
+  // An inode's number is all that an open file needs: OPENDIR and FLUSH need not exist, OPEN and CREATE only look at
+  // flags (SessionOptions::check_open), and there is nothing to release.
   table[FUSE_RELEASE] = {"fs.fuse.release", [](Session&, Exchange& exchange) -> Status {
                            exchange.reply();
                            return {};
                          }};
-  table[FUSE_OPEN].name = "fs.fuse.open";
+  table[FUSE_OPEN] = {"fs.fuse.open", on_open};
   table[FUSE_OPENDIR].name = "fs.fuse.opendir";
-  table[FUSE_CREATE].name = "fs.fuse.create";
+  table[FUSE_CREATE] = {"fs.fuse.create", on_create};
   table[FUSE_FLUSH].name = "fs.fuse.flush";
   // Nothing here waits long enough to be worth interrupting; the kernel stops asking.
   table[FUSE_INTERRUPT].name = "fs.fuse.interrupt";

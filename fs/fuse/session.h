@@ -28,6 +28,7 @@
 #include "fs/file_system.h"
 #include "fs/fuse/buffer_pool.h"
 #include "fs/fuse/exchange.h"
+#include "fs/fuse/stale_blocks.h"
 #include "kernel/metrics.h"
 #include "sched/condition_variable.h"
 #include "sched/mutex.h"
@@ -36,6 +37,9 @@ namespace weft::fs::fuse {
 
 struct SessionOptions {
   bool writeback = true;               // the kernel gathers small writes; it then owns size and times of open files
+  // Each open(2) asks whether the file's flags (immutable, append-only) allow it. Without, opening costs no request, and such
+  // flags cannot be set on files.
+  bool check_open = true;
   std::uint32_t max_background = 256;  // asynchronous requests under way before the kernel holds back
   std::uint64_t entry_valid_seconds = 86400;  // nobody else changes the volume, so the kernel may believe what it heard
   std::uint64_t attributes_valid_seconds = 86400;
@@ -64,6 +68,7 @@ class Session {
   [[nodiscard]] FileSystem& file_system() noexcept { return file_system_; }
   [[nodiscard]] const SessionOptions& options() const noexcept { return options_; }
   [[nodiscard]] BufferPool& buffers() noexcept { return buffers_; }
+  [[nodiscard]] StaleBlocks& stale_blocks() noexcept { return stale_blocks_; }
   void count_read(std::size_t bytes) noexcept { read_bytes_.add(bytes); }
   void count_written(std::size_t bytes) noexcept { written_bytes_.add(bytes); }
   // INIT's result; from then on the other requests are served.
@@ -86,6 +91,7 @@ class Session {
   FileSystem& file_system_;
   SessionOptions options_;
   BufferPool buffers_;
+  StaleBlocks stale_blocks_;
   std::array<Meters, kOperations + 1> meters_;
   Counter& read_bytes_;
   Counter& written_bytes_;

@@ -36,10 +36,13 @@ std::string read_at(int fd, off_t at, std::size_t size_bytes) {
   out.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
   return out;
 }
+// As the file system knows it; what stat(2) says of an open file may be a little older.
 off_t used_bytes(int fd) {
-  struct stat info{};
+  struct statx info{};
   fsync(fd);
-  return fstat(fd, &info) == 0 ? info.st_blocks * 512 : -1;
+  return statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BLOCKS, &info) == 0
+             ? static_cast<off_t>(info.stx_blocks * 512)
+             : -1;
 }
 off_t size_of(int fd) {
   struct stat info{};
@@ -240,6 +243,20 @@ CASE(allocate, "fallocate takes space, keeps the size if asked, and reads as zer
   EXPECT_ERRNO(fallocate(fd, 0, -1, 10), EINVAL);
   const Fd read_only("f", O_RDONLY);
   EXPECT_ERRNO(fallocate(read_only, 0, 0, 10), EBADF);
+}
+CASE(growing, "stat shows the space of a file that is open and grows, soon after it was written") {
+  const Fd fd("f", O_RDWR | O_CREAT);
+  for (off_t size : {1 << 20, 2 << 20}) {
+    const std::string text = pattern(7, 1 << 20);
+    REQUIRE(pwrite(fd, text.data(), text.size(), size - (1 << 20)) == 1 << 20 && fdatasync(fd) == 0);
+    struct stat info{};
+    for (int tries = 0; tries < 100; ++tries) {
+      REQUIRE(stat("f", &info) == 0);
+      if (info.st_blocks * 512 >= size) break;
+      usleep(100'000);
+    }
+    EXPECT(info.st_blocks * 512 >= size);
+  }
 }
 CASE(punch, "a punched hole reads as zeros and gives its space back") {
   const Fd fd("f", O_RDWR | O_CREAT);

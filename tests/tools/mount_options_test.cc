@@ -47,9 +47,15 @@ TEST(MountOptions, ReadsSizesAndNumbersWithinTheirBounds) {
   EXPECT_EQ(options->commit_interval_ms, 30000U);
   EXPECT_EQ(options->workers, 3U);
   for (const char* wrong :
-       {"cache_size=lots", "cache_size=", "commit=0", "workers=-1", "workers=9x", "io_uring=maybe"}) {
+       {"cache_size=lots", "cache_size=", "commit=0", "workers=-1", "workers=9x", "io_uring=maybe", "open=wide"}) {
     EXPECT_FALSE(parse({"a", "b", "-o", wrong})) << wrong;
   }
+}
+
+TEST(MountOptions, OpensCheckedUnlessToldToBeFast) {
+  EXPECT_TRUE(parse({"a", "b"})->check_open);
+  EXPECT_FALSE(parse({"a", "b", "-o", "open=fast"})->check_open);
+  EXPECT_TRUE(parse({"a", "b", "-o", "open=fast,open=checked"})->check_open);
 }
 
 TEST(MountOptions, TakesFilesOfTraceAndMetricsInEveryWayOfWritingThem) {

@@ -1,7 +1,9 @@
 // Speaks to a Session, over a real file system in memory, as the kernel does; the last case through a DeviceTransport.
 #include "fs/fuse/session.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +35,14 @@ std::string init_body() {
   in.flags = ~0U;
   in.flags2 = ~0U;
   return raw(in);
+}
+
+// FS_IOC_SETFLAGS.
+std::string flags_body(std::uint32_t flags) {
+  fuse_ioctl_in in{};
+  in.cmd = FS_IOC_SETFLAGS;
+  in.in_size = sizeof flags;
+  return raw(in) + raw(flags);
 }
 
 class SessionTest : public ::testing::Test {
@@ -104,12 +114,42 @@ TEST_F(SessionTest, AgreesOnWhatTheDesignStandsOn) {
   EXPECT_EQ(out.flags2 & static_cast<std::uint32_t>(kOverIoUring >> 32), 0U);
 }
 
-TEST_F(SessionTest, DoesWithoutOpenAndInterrupts) {
+TEST_F(SessionTest, DoesWithoutFlushAndInterruptsAndWithoutOpenWhereAsked) {
   ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
-  for (const std::uint32_t opcode : {FUSE_OPEN, FUSE_OPENDIR, FUSE_CREATE, FUSE_FLUSH, FUSE_INTERRUPT, FUSE_POLL}) {
+  for (const std::uint32_t opcode : {FUSE_OPENDIR, FUSE_FLUSH, FUSE_INTERRUPT, FUSE_POLL}) {
     EXPECT_EQ(ask(opcode, 1, std::string(64, '\0')), ENOSYS) << opcode;
   }
+  SessionOptions fast;
+  fast.check_open = false;
+  session_ = std::make_unique<Session>(*file_system_, fast);
+  ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
+  for (const std::uint32_t opcode : {FUSE_OPEN, FUSE_CREATE}) {
+    EXPECT_EQ(ask(opcode, 1, std::string(64, '\0')), ENOSYS) << opcode;
+  }
+  const std::uint64_t file = make_file("file");
+  EXPECT_EQ(ask(FUSE_IOCTL, file, flags_body(FS_IMMUTABLE_FL)), EOPNOTSUPP);
+  EXPECT_EQ(ask(FUSE_IOCTL, file, flags_body(FS_NODUMP_FL)), 0);
+  EXPECT_EQ(ask(FUSE_IOCTL, 1, flags_body(FS_IMMUTABLE_FL)), 0) << "names are guarded all the same";
   EXPECT_EQ(ask(9999, 1, ""), ENOSYS) << "an operation of the future";
+}
+
+TEST_F(SessionTest, OpensWhatFlagsAllow) {
+  ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
+  const auto open = [&](std::uint64_t file, std::uint32_t flags) {
+    return ask(FUSE_OPEN, file, raw(fuse_open_in{flags, 0}));
+  };
+  ASSERT_EQ(ask(FUSE_CREATE, 1, raw(fuse_create_in{O_RDWR, S_IFREG | 0600, 0, 0}) + zero_ended("file")), 0);
+  const std::uint64_t file = body_as<fuse_entry_out>().nodeid;
+  EXPECT_EQ(open(file, O_RDWR), 0);
+  EXPECT_NE(body_as<fuse_open_out>().open_flags & FOPEN_KEEP_CACHE, 0U);
+  ASSERT_EQ(ask(FUSE_IOCTL, file, flags_body(FS_APPEND_FL)), 0);
+  EXPECT_EQ(open(file, O_RDONLY), 0);
+  EXPECT_EQ(open(file, O_WRONLY | O_APPEND), 0);
+  EXPECT_EQ(open(file, O_WRONLY), EPERM);
+  ASSERT_EQ(ask(FUSE_IOCTL, file, flags_body(FS_IMMUTABLE_FL)), 0);
+  EXPECT_EQ(open(file, O_RDONLY), 0);
+  EXPECT_EQ(open(file, O_WRONLY | O_APPEND), EPERM);
+  EXPECT_EQ(open(file, O_RDWR), EPERM);
 }
 
 TEST_F(SessionTest, ReadsWhatWasWritten) {
