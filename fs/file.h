@@ -8,6 +8,10 @@
 // them void if the data did not arrive. Files with kInodeNoCow are overwritten in place; what was a hole or reserved is written
 // and flushed before it is mapped, so that nobody ever reads what was there before.
 //
+// A write whose caller can be answered early (`accepted`: the kernel writing back pages that were write(2)n long ago) commits first,
+// then the data goes to the device while the caller goes on; whoever needs it there waits for it (data_in_flight.h). Should it not
+// get there the volume fails, as the mapping is in force already.
+//
 // Locks       Inode::content is taken here (shared or exclusive), then Inode::change at commit
 // Parks       everything here
 // Tests       tests/fs/file_test.cc, tests/fs/power_test.cc
@@ -27,7 +31,7 @@ inline constexpr std::size_t kWriteStepBytes = 1 << 20;  // at most so much in o
 Result<std::size_t> read_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<std::byte> into);
 // Fewer bytes than asked only where space or the device gave out after some were written.
 Result<std::size_t> write_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
-                               bool kill_set_id, bool append);
+                               bool kill_set_id, bool append, const WriteAccepted& accepted);
 Status allocate_file(FileSystemCore& fs, Inode& inode, AllocateMode mode, std::uint64_t offset,
                      std::uint64_t length_bytes);
 Result<std::uint64_t> seek_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, bool for_data);

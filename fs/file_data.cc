@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "fs/data_in_flight.h"
 #include "fs/file_map.h"
 #include "kernel/check.h"
 #include "kernel/crc32c.h"
@@ -75,6 +76,8 @@ Status read_blocks(Volume& volume, Inode& inode, FileBlock first, std::span<std:
   const std::uint64_t count = into.size() / kBlockBytes;
   auto pieces = TRY(find_pieces(volume, inode, first, count));
   while (true) {
+    // What the pieces map was counted before it was mapped.
+    if (inode.data_in_flight != 0) volume.data_in_flight().wait_for_begun();
     TRY(fetch(volume.device(), pieces, first, into));
     const auto mismatch = verify(pieces, first, into);
     if (!mismatch) return {};

@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -89,6 +90,10 @@ enum class RenameFlag : std::uint32_t {
   kWhiteout = 4
 };  // RENAME_* of Linux; bits may join
 
+// May be called by a write before its data is on the device, with the count that it will return: all is in force then, fsync()
+// waits for it, and a failure from there on is the volume's. Not called where the write fails or has to wait all the same.
+using WriteAccepted = std::function<void(std::size_t)>;
+
 enum class AllocateMode { kReserve, kReserveKeepSize, kPunchHole, kZeroRange, kZeroRangeKeepSize };
 
 struct DirectoryEntry {
@@ -147,7 +152,7 @@ class FileSystem {
   Result<std::size_t> read(InodeNo inode, std::uint64_t offset, std::span<std::byte> into);
   // All of it or an error. `kill_set_id`: the writer may not keep set-uid and set-gid bits. `append`: offset is the end of the file.
   Result<std::size_t> write(InodeNo inode, std::uint64_t offset, std::span<const std::byte> from, bool kill_set_id,
-                            bool append = false);
+                            bool append = false, const WriteAccepted& accepted = nullptr);
   Status allocate(InodeNo inode, AllocateMode mode, std::uint64_t offset, std::uint64_t length_bytes);
   Result<std::uint64_t> seek(InodeNo inode, std::uint64_t offset, bool for_data);  // SEEK_DATA, SEEK_HOLE
   Result<std::uint64_t> copy_range(InodeNo from, std::uint64_t from_offset, InodeNo to, std::uint64_t to_offset,

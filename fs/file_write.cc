@@ -1,11 +1,14 @@
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <utility>
 #include <vector>
 
 #include "fs/aligned_buffer.h"
+#include "fs/data_in_flight.h"
 #include "fs/file.h"
 #include "fs/file_data.h"
 #include "fs/file_map.h"
@@ -29,6 +32,23 @@ struct Step {
   std::span<const std::byte> data;  // whole blocks, memory that fits the device
   std::uint64_t end_bytes = 0;      // of the file, if it ends before
   bool kill_set_id = false;
+  bool behind = false;                  // the data may follow the commit ...
+  std::function<void()> in_force = {};  // ... between the two this is called, if all of the step is in force
+};
+
+// The data of a step in flight: counted at the volume, and at the inode so that its readers know.
+class InFlight {
+ public:
+  InFlight(FileSystemCore& fs, Inode& inode) : inode_(inode), write_(fs.volume->data_in_flight()) {
+    ++inode_.data_in_flight;
+  }
+  ~InFlight() { --inode_.data_in_flight; }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+
+ private:
+  Inode& inode_;
+  DataInFlight::Write write_;
 };
 
 bool in_place(const DiskInode& record) { return (record.flags & kInodeNoCow) != 0; }
@@ -79,6 +99,35 @@ Result<std::vector<Run>> place(Transaction& transaction, const std::vector<Mappe
   return runs;
 }
 
+// Makes the runs the file's, in place of what was there.
+Result<Lsn> commit_step(FileSystemCore& fs, Inode& inode, const Step& step, Transaction& transaction,
+                        std::span<const Run> runs, std::span<const std::uint32_t> checksums) {
+  const bool over = in_place(inode.record());
+  const std::uint64_t stored = runs.back().first + runs.back().blocks.count - step.first;
+  const ChangeGuard guard{&inode};
+  DiskInode record = inode.record();
+  const std::uint64_t old_size = record.size_bytes;
+  std::uint64_t mapped = 0;
+  if (step.first.value() * kBlockBytes < old_size || inode.maybe_unwritten) {
+    if (record.data_blocks > 0)
+      mapped = mapped_blocks(TRY(find_pieces_locked(*fs.volume, inode.number(), step.first, stored)));
+  }
+  for (const Run& run : runs) {
+    if (!run.remap) continue;
+    const auto sums =
+        over ? std::span<const std::uint32_t>{} : checksums.subspan(run.first - step.first, run.blocks.count);
+    transaction.map(inode.number(), run.first, run.blocks, over ? std::uint32_t{kExtentNoChecksum} : 0, sums, !over);
+  }
+  record.data_blocks = record.data_blocks + stored - mapped;
+  record.size_bytes = std::max(old_size, std::min(step.end_bytes, (step.first + stored).value() * kBlockBytes));
+  mark_data_changed(fs, record);
+  if (step.kill_set_id) clear_set_id(record);
+  put_inode(transaction, inode, record);
+  const Lsn lsn = TRY(fs.volume->commit(std::move(transaction)));
+  inode.publish(record, lsn, true);
+  return lsn;
+}
+
 // Writes the step, or the first blocks of it: how many.
 Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& step, Lsn& lsn) {
   const std::uint64_t count = step.data.size() / kBlockBytes;
@@ -105,32 +154,24 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
     places.push_back(run.blocks);
     remaps = remaps || run.remap;
   }
-  TRY(write_runs(fs.volume->device(), places, data));
+  std::optional<InFlight> in_flight;
+  if (step.behind && !over) {
+    in_flight.emplace(fs, inode);
+  } else {
+    TRY(write_runs(fs.volume->device(), places, data));
+  }
   // Without checksums nothing can tell on replay whether the data is there: it must be, before it is mapped.
   if (over && remaps) TRY(fs.volume->device().flush());
 
-  ChangeGuard guard{&inode};
-  DiskInode record = inode.record();
-  const std::uint64_t old_size = record.size_bytes;
-  std::uint64_t mapped = 0;
-  if (step.first.value() * kBlockBytes < old_size || inode.maybe_unwritten) {
-    if (record.data_blocks > 0)
-      mapped = mapped_blocks(TRY(find_pieces_locked(*fs.volume, inode.number(), step.first, stored)));
-  }
-  for (const Run& run : runs) {
-    if (!run.remap) continue;
-    const auto sums = over ? std::span<const std::uint32_t>{}
-                           : std::span(checksums).subspan(run.first - step.first, run.blocks.count);
-    transaction.map(inode.number(), run.first, run.blocks, over ? std::uint32_t{kExtentNoChecksum} : 0, sums, !over);
-  }
-  record.data_blocks = record.data_blocks + stored - mapped;
-  record.size_bytes = std::max(old_size, std::min(step.end_bytes, (step.first + stored).value() * kBlockBytes));
-  mark_data_changed(fs, record);
-  if (step.kill_set_id) clear_set_id(record);
-  put_inode(transaction, inode, record);
-  lsn = TRY(fs.volume->commit(std::move(transaction)));
-  inode.publish(record, lsn, true);
+  lsn = TRY(commit_step(fs, inode, step, transaction, runs, checksums));
   inode.set_write_hint({.file_block = step.first + stored, .block = runs.back().blocks.end()});
+  if (!in_flight) return stored;
+  if (stored == count && step.in_force) step.in_force();
+  if (Status written = write_runs(fs.volume->device(), places, data); !written) {
+    Error error = std::move(written).error().with("data that a file has already is lost, the volume is read-only");
+    fs.volume->fail_for_good(error);
+    return fail(std::move(error));
+  }
   return stored;
 }
 
@@ -153,15 +194,20 @@ Status assemble(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::spa
 
 // All of it in steps; what was written counts in `done`, also on failure.
 Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
-                    bool kill_set_id, std::size_t& done, Lsn& lsn) {
+                    bool kill_set_id, const WriteAccepted& accepted, std::size_t& done, Lsn& lsn) {
+  const bool behind = accepted != nullptr && (inode.record().flags & kInodeSync) == 0;
   std::size_t step_bytes = kWriteStepBytes;
   while (done < from.size()) {
     const std::uint64_t at = offset + done;
     const std::uint64_t start = round_down(at, kBlockBytes);
     const std::size_t bytes = std::min<std::size_t>(from.size() - done, start + step_bytes - at);
     const auto part = from.subspan(done, bytes);
-    Step step{
-        .first = FileBlock(start / kBlockBytes), .data = part, .end_bytes = at + bytes, .kill_set_id = kill_set_id};
+    Step step{.first = FileBlock(start / kBlockBytes),
+              .data = part,
+              .end_bytes = at + bytes,
+              .kill_set_id = kill_set_id,
+              .behind = behind};
+    if (behind && done + bytes == from.size()) step.in_force = [&] { accepted(from.size()); };
     AlignedBuffer bounce;
     if (at != start || bytes % kBlockBytes != 0 || !direct_io_fits(fs.volume->device(), part.data())) {
       bounce = AlignedBuffer(at + bytes - start);
@@ -183,7 +229,7 @@ Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std:
 }  // namespace
 
 Result<std::size_t> write_file(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
-                               bool kill_set_id, bool append) {
+                               bool kill_set_id, bool append, const WriteAccepted& accepted) {
   const auto check = [&]() -> Status {
     const DiskInode record = inode.record();
     TRY(require_regular(record));
@@ -204,13 +250,13 @@ Result<std::size_t> write_file(FileSystemCore& fs, Inode& inode, std::uint64_t o
     TRY(check());
     if (from.empty()) return 0;
     exclusive = TRY(needs_exclusive(fs, inode, FileBlock(offset / kBlockBytes), from.size() / kBlockBytes));
-    if (!exclusive) status = write_locked(fs, inode, offset, from, kill_set_id, done, lsn);
+    if (!exclusive) status = write_locked(fs, inode, offset, from, kill_set_id, accepted, done, lsn);
   }
   if (exclusive) {
     std::unique_lock guard(inode.content);
     TRY(check());
     TRY(finish_truncate(fs, inode));
-    status = write_locked(fs, inode, offset, from, kill_set_id, done, lsn);
+    status = write_locked(fs, inode, offset, from, kill_set_id, accepted, done, lsn);
   }
   if (!status && done == 0) return fail(std::move(status).error());
   TRY(settle(fs, inode.record(), kInodeSync, lsn));

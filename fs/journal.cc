@@ -239,10 +239,11 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
   const std::uint64_t flushed = flushed_sequence_;
   const CheckpointNo checkpoint = checkpoint_;
   lock.unlock();
+  const DataInFlight::Moment data_until = data_in_flight_.now();  // that of the batch had begun before it was committed (W1)
 
   const TraceSpan span("fs.journal.commit");
   Status status = write_records(planned, batch_, flushed, checkpoint);
-  if (status && flush) status = flush_device();
+  if (status && flush) status = flush_device(data_until);
 
   lock.lock();
   leading_ = false;
@@ -309,8 +310,9 @@ void Journal::checkpointed(const JournalMark& mark, CheckpointNo checkpoint) {
 
 // ------------------------------------------------------------------------------------------------------- failure
 
-Status Journal::flush_device() {
+Status Journal::flush_device(DataInFlight::Moment data_until) {
   const std::unique_lock lock(flush_lock_);
+  data_in_flight_.wait_for(data_until);
   if (auto reason = failure()) return fail(std::move(*reason));
   Status status = device_.flush();
   if (!status) fail_for_good(Error(status.error()).with("a flush failed, the volume is read-only from here on"));

@@ -5,8 +5,8 @@
 //
 // append() gives a transaction its Lsn and puts its bytes behind those of the one before; nothing is written yet. Of the
 // callers of make_durable() one leads: it takes all that is pending, writes it as one record (several when it is large) and
-// flushes once. Who comes meanwhile waits and is in the next group. Data blocks were written before their transaction
-// committed, so the same flush covers them. The marked line in journal.cc is where a change becomes DURABLE.
+// flushes once. Who comes meanwhile waits and is in the next group. Data blocks are on the device before that flush, since their
+// transactions waited for them or the flush does (data_in_flight.h); so it covers them. The marked line in journal.cc is where a change becomes DURABLE.
 //
 // Positions count bytes for ever; modulo the log's size they are offsets in the ring.
 //
@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "fs/aligned_buffer.h"
+#include "fs/data_in_flight.h"
 #include "fs/format.h"
 #include "fs/lock_ranks.h"
 #include "fs/log_room.h"
@@ -96,9 +97,12 @@ class Journal {
   [[nodiscard]] std::uint64_t epoch() const noexcept { return config_.epoch; }
   [[nodiscard]] std::uint64_t offset_of(std::uint64_t position) const noexcept { return position % config_.log_bytes; }
 
-  // A flush of the device for whoever needs one. Flushes exclude each other, and none is believed after one has failed: on a
+  // Data that may be mapped before it is on the device.
+  [[nodiscard]] DataInFlight& data_in_flight() noexcept { return data_in_flight_; }
+
+  // A flush of the device for whoever needs one, of the data in flight by now, too. Flushes exclude each other, and none is believed after one has failed: on a
   // device that reports a loss to one of two flushes only, the other would vouch for what is gone. Parks.
-  Status flush_device();
+  Status flush_device() { return flush_device(data_in_flight_.now()); }
 
   // -- Failure: for good. The first reason stays.
   void fail_for_good(Error error);
@@ -123,6 +127,7 @@ class Journal {
   [[nodiscard]] std::uint64_t cost(std::uint64_t transaction_bytes) const noexcept;
   [[nodiscard]] bool has_room(std::uint64_t bytes) const noexcept;
   void release(std::uint64_t bytes) noexcept;
+  Status flush_device(DataInFlight::Moment data_until);
   Status lead(std::unique_lock<sched::Mutex>& lock, bool flush);
   std::vector<Planned> plan(std::span<const std::byte> batch, std::uint64_t first_lsn);
   Status write_records(std::span<const Planned> planned, std::span<const std::byte> batch, std::uint64_t flushed,
@@ -146,6 +151,7 @@ class Journal {
   const std::uint64_t largest_record_bytes_;
   const std::uint64_t slack_bytes_;  // lost at most where the ring ends
 
+  DataInFlight data_in_flight_;
   sched::Mutex flush_lock_{kFlushLock};
   mutable sched::Mutex lock_{kJournalLock};
   sched::ConditionVariable led_;        // a leader is done, or the journal has failed

@@ -27,11 +27,11 @@ Result<std::size_t> FileSystem::read(InodeNo number, std::uint64_t offset, std::
 }
 
 Result<std::size_t> FileSystem::write(InodeNo number, std::uint64_t offset, std::span<const std::byte> from,
-                                      bool kill_set_id, bool append) {
+                                      bool kill_set_id, bool append, const WriteAccepted& accepted) {
   const TraceSpan span("fs.write");
   const InodeRef inode = TRY(parts_->inodes.get(number));
   TRY(drop_capability(*parts_, *inode));
-  return write_file(*parts_, *inode, offset, from, kill_set_id, append);
+  return write_file(*parts_, *inode, offset, from, kill_set_id, append, accepted);
 }
 
 Status FileSystem::allocate(InodeNo number, AllocateMode mode, std::uint64_t offset, std::uint64_t length_bytes) {
@@ -59,7 +59,7 @@ Result<std::uint64_t> FileSystem::copy_range(InodeNo from, std::uint64_t from_of
     const auto part = buffer.bytes().first(std::min<std::uint64_t>(length_bytes - done, kWriteStepBytes));
     const auto got = read_file(*parts_, *source, from_offset + done, part);
     const auto put =
-        got && *got > 0 ? write_file(*parts_, *target, to_offset + done, part.first(*got), true, false) : got;
+        got && *got > 0 ? write_file(*parts_, *target, to_offset + done, part.first(*got), true, false, nullptr) : got;
     if (!put && done == 0) return fail(put.error());
     if (!put || *put == 0) break;
     done += *put;

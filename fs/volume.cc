@@ -331,6 +331,13 @@ void Volume::Parts::damaged(const Error& error, bool fatal) {
 
 void Volume::report_damage(const Error& error, bool fatal) { parts_->damaged(error, fatal); }
 
+DataInFlight& Volume::data_in_flight() noexcept { return parts_->journal.data_in_flight(); }
+
+void Volume::fail_for_good(Error error) {
+  log_error("%s: %s", parts_->device.name().c_str(), error.message().c_str());
+  parts_->journal.fail_for_good(std::move(error));
+}
+
 void Volume::shut_down() { parts_->journal.fail_for_good(Error(Errc::kClosed, "the file system has been shut down")); }
 
 Result<std::uint64_t> Volume::trim(BlockNo first, std::uint64_t count, std::uint64_t min_blocks) {

@@ -38,6 +38,10 @@ class Metrics;
 }  // namespace weft
 
 namespace weft::fs {
+class DataInFlight;
+}  // namespace weft::fs
+
+namespace weft::fs {
 
 struct VolumeOptions {
   bool read_only = false;                   // replays in memory only; writes nothing
@@ -98,6 +102,10 @@ class Volume {
   [[nodiscard]] Metrics& metrics() noexcept;
   // Records that something cannot be believed: logs it and sets kStateErrors; with `fatal` turns the volume read-only.
   void report_damage(const Error& error, bool fatal);
+  // Data of files that is on its way while its mapping is in force.
+  [[nodiscard]] DataInFlight& data_in_flight() noexcept;
+  // The device has lost something that is in force already: read-only from here on, for this reason.
+  void fail_for_good(Error error);
   // From here on nothing is written any more (FS_IOC_SHUTDOWN); make_durable() of what is not durable fails.
   void shut_down();
   // Free space handed to the device as discards; bytes discarded. Considers [first, first + count) and runs of at least `min_blocks`.

@@ -12,7 +12,6 @@
 namespace weft::sched {
 namespace {
 
-constexpr std::int64_t kSpinNs = 15'000;  // a sleep and its wake cost 40-140 us; longer spinning starves others
 
 constinit thread_local Worker* this_threads_worker = nullptr;
 
@@ -329,7 +328,7 @@ FiberState* Worker::search() noexcept {
     if (scheduler_.stopping_.load(std::memory_order_relaxed)) return nullptr;
     const std::int64_t now = scheduler_.now_ns();
     if (spin_until == 0) {
-      spin_until = now + kSpinNs;
+      spin_until = now + scheduler_.options().idle_spin.count();
     } else if (now >= spin_until) {
       return nullptr;
     }

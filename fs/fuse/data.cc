@@ -26,10 +26,16 @@ Status on_write(Session& session, Exchange& exchange) {
   const auto data = TRY(exchange.take_bytes(in.size));
   // O_APPEND needs nothing here: the kernel is the only writer, and the offset it sends is the end as it knows it.
   const bool kill_set_id = (in.write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
-  const std::size_t count = TRY(session.file_system().write(exchange.inode(), in.offset, data, kill_set_id));
-  session.count_written(count);
-  if ((in.write_flags & FUSE_WRITE_CACHE) != 0) session.stale_blocks().note(exchange.inode());
-  exchange.reply(fuse_write_out{static_cast<std::uint32_t>(count), 0});
+  const bool from_cache = (in.write_flags & FUSE_WRITE_CACHE) != 0;
+  const auto answer = [&](std::size_t count) {
+    session.count_written(count);
+    exchange.reply(fuse_write_out{static_cast<std::uint32_t>(count), 0});
+  };
+  // Of pages that are written back nobody but fsync cares when they arrive. Noted before the answer: the file may be gone after it.
+  if (from_cache) session.stale_blocks().note(exchange.inode());
+  const std::size_t count = TRY(session.file_system().write(exchange.inode(), in.offset, data, kill_set_id, false,
+                                                            from_cache ? WriteAccepted(answer) : nullptr));
+  if (!exchange.answered()) answer(count);
   return {};
 }
 

@@ -32,6 +32,11 @@ Status status_of(const Result<T>& result) {
 
 const std::string kBig(300'000, 'b');
 
+// Answered before its data is on the device.
+Status behind(Mounted& m, InodeNo file, std::uint64_t offset, const std::string& text) {
+  return status_of(m->write(file, offset, to_bytes(text), false, false, [](std::size_t) {}));
+}
+
 std::vector<Operation> operations() {
   const auto nothing = [](Mounted&) {};
   const auto a_file = [](Mounted& m) { m.write(m.file(kTop, "a"), 0, std::string(50'000, 'a')); };
@@ -70,6 +75,16 @@ std::vector<Operation> operations() {
       {"small append", a_file,
        [=](Mounted& m) { return status_of(m->write(f(m), 0, to_bytes("appended"), false, true)); }},
       {"big write", a_file, [=](Mounted& m) { return status_of(m->write(f(m), 0, to_bytes(kBig), false)); }},
+      {"write behind", a_file, [=](Mounted& m) { return behind(m, f(m), 8192, std::string(65'536, 'w')); }},
+      {"write of parts of blocks behind", a_file,
+       [=](Mounted& m) { return behind(m, f(m), 777, std::string(9'000, 'w')); }},
+      {"big write behind", a_file, [=](Mounted& m) { return behind(m, f(m), 0, kBig); }},
+      {"write behind into reserved blocks",
+       [=](Mounted& m) {
+         a_file(m);
+         EXPECT_OK(m->allocate(f(m), AllocateMode::kReserve, 0, 200'000));
+       },
+       [=](Mounted& m) { return behind(m, f(m), 40'000, std::string(50'000, 'w')); }},
       {"write into reserved blocks",
        [=](Mounted& m) {
          a_file(m);

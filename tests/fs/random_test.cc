@@ -169,7 +169,8 @@ class Walk {
     std::string bytes(length, '\0');
     std::uint64_t word = random_();
     for (char& byte : bytes) byte = static_cast<char>((word = word * 6364136223846793005 + 1) >> 56);
-    const auto got = m_->write(inode(*file), offset, to_bytes(bytes), false);
+    const WriteAccepted behind = [](std::size_t) {};
+    const auto got = m_->write(inode(*file), offset, to_bytes(bytes), false, false, pick(2) == 0 ? behind : nullptr);
     if (tight_ && got && *got < length) bytes.resize(length = *got);  // as much as there was room for
     expect(code(got), model_.write(*file, offset, bytes), "write");
     if (!got) return;

@@ -1,0 +1,182 @@
+// Writes that are answered before their data is on the device: in force at once, waited for by whoever needs the data there.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "fs/data_in_flight.h"
+#include "tests/support/mounted.h"
+
+namespace weft::fs::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+const std::string kData(8192, 'd');
+
+// Holds back writes of kData until it is opened.
+class GateDisk final : public BlockDevice {
+ public:
+  explicit GateDisk(BlockDevice& under) : under_(under) {}
+  [[nodiscard]] Geometry geometry() const noexcept override { return under_.geometry(); }
+  [[nodiscard]] std::string name() const override { return under_.name(); }
+  Status run(std::span<const BlockIo> requests) override {
+    for (const BlockIo& request : requests) {
+      std::unique_lock lock(mutex_);
+      if (request.op == BlockOp::kFlush && closed_) ++flushes_while_closed_;
+      if (request.op == BlockOp::kWrite && *static_cast<const char*>(request.vectors[0].iov_base) == kData[0])
+        changed_.wait(lock, [&] { return !closed_; });
+      changed_.notify_all();
+    }
+    return under_.run(requests);
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  // How many flushes there were while the gate was closed; gives one that should not come some time to come.
+  int open() {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, 30ms, [&] { return flushes_while_closed_ != 0; });
+    closed_ = false;
+    changed_.notify_all();
+    return flushes_while_closed_;
+  }
+
+ private:
+  BlockDevice& under_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool closed_ = false;
+  int flushes_while_closed_ = 0;
+};
+
+class WriteBehind : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK(make_volume(disk_, {}, 0, 0));
+    FileSystemOptions options;
+    options.volume.background = false;
+    auto mounted = FileSystem::mount(gate_, options);
+    ASSERT_OK(mounted);
+    fs_ = std::move(*mounted);
+    const auto made = fs_->make_node(kRoot, kTop, "f", {.mode = 0100644});
+    ASSERT_OK(made);
+    file_ = made->inode;
+    gate_.close();
+  }
+  // Begins a write, and returns when it is in force.
+  std::thread start_write() {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t accepted = 0;
+    std::thread writer([&, this] {
+      const auto count = fs_->write(file_, 0, to_bytes(kData), false, false, [&](std::size_t how_many) {
+        const std::lock_guard lock(mutex);
+        accepted = how_many;
+        changed.notify_all();
+      });
+      EXPECT_EQ(count.value_or(0), kData.size());
+    });
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return accepted != 0; });
+    EXPECT_EQ(accepted, kData.size());
+    return writer;
+  }
+
+  SimDisk disk_{32 * kMiB, {}};
+  GateDisk gate_{disk_};
+  std::unique_ptr<FileSystem> fs_;
+  InodeNo file_;
+};
+
+TEST_F(WriteBehind, IsInForceAtOnceAndReadableAsSoonAsItsDataIsThere) {
+  std::thread writer = start_write();
+  EXPECT_EQ(fs_->attributes(file_).value_or(Attributes{}).size_bytes, kData.size());
+  std::string got(kData.size(), '\0');
+  std::thread reader([&] {
+    const auto count = fs_->read(file_, 0, std::as_writable_bytes(std::span(got)));
+    EXPECT_EQ(count.value_or(0), got.size());
+  });
+  gate_.open();
+  reader.join();
+  writer.join();
+  EXPECT_EQ(got, kData);
+}
+
+TEST_F(WriteBehind, IsWaitedForByFsyncBeforeItFlushes) {
+  std::thread writer = start_write();
+  std::thread syncer([&] { EXPECT_OK(fs_->fsync(file_, true)); });
+  EXPECT_EQ(gate_.open(), 0) << "flushed without the data";
+  syncer.join();
+  writer.join();
+  fs_.reset();
+  disk_.crash();
+  FileSystemOptions options;
+  options.volume.background = false;
+  auto again = FileSystem::mount(disk_, options);
+  ASSERT_OK(again);
+  std::string got(kData.size(), '\0');
+  EXPECT_OK((*again)->read(file_, 0, std::as_writable_bytes(std::span(got))));
+  EXPECT_EQ(got, kData);
+}
+
+TEST_F(WriteBehind, IsWaitedForByACheckpointBeforeItFlushes) {
+  std::thread writer = start_write();
+  std::thread checkpoint([&] { EXPECT_OK(fs_->volume().checkpoint()); });
+  EXPECT_EQ(gate_.open(), 0) << "flushed without the data";
+  checkpoint.join();
+  writer.join();
+}
+
+TEST(WriteBehindFailure, OfDataThatIsInForceTakesTheVolumeReadOnlyAndLosesNothingAcknowledged) {
+  Mounted m;
+  const InodeNo file = m.file(kTop, "f");
+  m.write(file, 0, "before");
+  ASSERT_OK(m->fsync(file, false));
+  m.disk.inject({.op = BlockOp::kWrite, .kind = SimDisk::FaultKind::kError});
+  bool accepted = false;
+  EXPECT_EQ(code(m->write(file, 0, to_bytes(kData), false, false, [&](std::size_t) { accepted = true; })), Errc::kIo);
+  EXPECT_TRUE(accepted);
+  EXPECT_FALSE(m->fsync(file, false));
+  EXPECT_FALSE(m->sync());
+  EXPECT_TRUE(m->volume().read_only());
+  EXPECT_FALSE(m->make_node(kRoot, kTop, "later", {.mode = 0100644}));
+  m.crash();
+  EXPECT_EQ(m.read(m.find(kTop, "f")), "before");
+}
+
+TEST(WriteBehindSync, AFileThatIsAlwaysSyncedIsNotAnsweredEarly) {
+  Mounted m;
+  const InodeNo file = m.file(kTop, "f");
+  ASSERT_OK(m->set_flags(kRoot, file, kInodeSync));
+  EXPECT_OK(m->write(file, 0, to_bytes(kData), false, false, [](std::size_t) { FAIL(); }));
+  m.crash();
+  EXPECT_EQ(m.read(file), kData);
+}
+
+TEST(DataInFlight, IsWaitedForAsFarAsItHadBegun) {
+  DataInFlight all;
+  all.wait_for_begun();
+  auto first = std::make_unique<DataInFlight::Write>(all);
+  auto second = std::make_unique<DataInFlight::Write>(all);
+  std::atomic<bool> done{false};
+  std::thread waiter([&] {
+    all.wait_for_begun();
+    done = true;
+  });
+  second.reset();
+  EXPECT_FALSE(done) << "the first is still under way";
+  first.reset();
+  waiter.join();
+  const DataInFlight::Write later(all);
+  EXPECT_TRUE(done);
+}
+
+}  // namespace
+}  // namespace weft::fs::test
