@@ -47,11 +47,16 @@ Node* BTree::Parts::find_in_memory(const MissingNode& wanted) const noexcept {
 }
 
 Node* BTree::Parts::find_leaf(Key key, MissingNode& missing) const noexcept {
+  if (recent != nullptr) {
+    const NodePage page(recent->page.data());
+    if (page.low() <= key && key < page.high()) return recent;
+  }
   missing = {root.block, root.birth, root.level, Key::lowest(), Key::highest()};
   for (;;) {
     Node* node = find_in_memory(missing);
     if (node == nullptr || missing.level == 0) {
       cache.count_walk(root.level - missing.level + (node != nullptr ? 1u : 0u), node == nullptr);
+      if (applying) recent = node;
       return node;
     }
     const NodePage page(node->page.data());
@@ -151,6 +156,7 @@ Status BTree::apply(std::span<const std::byte> transaction, ApplyEffects& effect
       const std::unique_lock lock(parts.lock);
       for (const auto& node : loaded) parts.insert_loaded(node);
       missing.clear();
+      const Parts::Applying applying(parts);
       TRY(parts.plan(transaction, missing));
       if (missing.empty()) {
         loaded.clear();  // so that no page counts as shared
@@ -177,6 +183,7 @@ Status BTree::apply(std::span<const std::byte> transaction, ApplyEffects& effect
           if (!status) break;
         }
         parts.effects = nullptr;
+        parts.recent = nullptr;
         parts.cache.evict();
         if (status) in_order();
         return status;

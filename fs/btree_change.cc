@@ -79,6 +79,7 @@ Node* BTree::Parts::new_node(std::uint8_t level, Key low, Key high) {
 }
 
 void BTree::Parts::release(Node* node) {
+  if (node == recent) recent = nullptr;
   const BlockNo block = node->block;
   const bool sound = node->birth == checkpoint ? allocator.free_unwritten(block) : allocator.free({block, 1});
   if (!sound) note_damage("tree node's block was not marked used", {block, 1});
@@ -93,12 +94,19 @@ void BTree::Parts::note_damage(const char* what, BlockRange range) {
 
 // ------------------------------------------------------------------------------------------------------ insert
 
-void BTree::Parts::put(Key key, std::span<const std::byte> value) {
-  TreePath path;
+Node* BTree::Parts::leaf_to_change(Key key) {
   MissingNode missing;
+  Node* leaf = find_leaf(key, missing);
+  WEFT_CHECK(leaf != nullptr);
+  if (leaf->birth == checkpoint) return leaf;  // T2
+  TreePath path;
   WEFT_CHECK(find_path(key, path, missing));
   dirty_path(path);
-  NodePage leaf = page_of(path.leaf());
+  return path.leaf();
+}
+
+void BTree::Parts::put(Key key, std::span<const std::byte> value) {
+  NodePage leaf = page_of(leaf_to_change(key));
   const std::uint32_t index = leaf.lower_bound(key);
   const auto size = static_cast<std::uint32_t>(value.size());
   if (index < leaf.count() && leaf.leaf_key(index) == key) {
@@ -115,6 +123,9 @@ void BTree::Parts::put(Key key, std::span<const std::byte> value) {
       return;
     }
   }
+  TreePath path;
+  MissingNode missing;
+  WEFT_CHECK(find_path(key, path, missing));
   split_leaf(path, index, key, value);
 }
 
@@ -205,16 +216,17 @@ void BTree::Parts::insert_child(TreePath& path, std::uint32_t depth, std::uint32
 // ------------------------------------------------------------------------------------------------------- erase
 
 bool BTree::Parts::erase(Key key) {
-  TreePath path;
   MissingNode missing;
-  WEFT_CHECK(find_path(key, path, missing));
-  const NodePage before_change = page_of(path.leaf());
-  const std::uint32_t index = before_change.lower_bound(key);
-  if (index == before_change.count() || before_change.leaf_key(index) != key) return false;
-  dirty_path(path);
-  NodePage leaf = page_of(path.leaf());
+  const Node* found = find_leaf(key, missing);
+  WEFT_CHECK(found != nullptr);
+  const std::uint32_t index = page_of(found).lower_bound(key);
+  if (index == page_of(found).count() || page_of(found).leaf_key(index) != key) return false;
+  NodePage leaf = page_of(leaf_to_change(key));
   leaf.erase(index);
   if (key.kind() == KeyKind::kInode && effects != nullptr) --effects->inodes;
+  if (leaf.count() * sizeof(DiskLeafSlot) >= kSmallLeafBytes || leaf.used_bytes() >= kSmallLeafBytes) return true;
+  TreePath path;
+  WEFT_CHECK(find_path(key, path, missing));
   shrink(path);
   return true;
 }
@@ -226,11 +238,9 @@ void BTree::Parts::shrink(TreePath& path) {
   if (leaf.count() == 0) {
     if (!remove_empty(path)) return;
     depth = path.depth - 1;  // now ends at the node that lost an entry
-  } else if (leaf.header().heap_start > kBlockBytes - kSmallLeafBytes || leaf.used_bytes() < kSmallLeafBytes) {
+  } else {
     if (leaf.used_bytes() >= kSmallLeafBytes || !merge(path, depth)) return;
     --depth;
-  } else {
-    return;
   }
   for (; depth != 0 && page_of(path.steps[depth].node).count() < kSmallInnerCount; --depth) {
     if (!merge(path, depth)) break;

@@ -83,10 +83,26 @@ struct BTree::Parts {
   void plan_key(Key key, bool may_shrink, std::uint32_t changes, std::vector<MissingNode>& missing) const;
   void plan_range(const ChangeView& change, std::vector<MissingNode>& missing) const;
 
+  // Remembers `recent` while it lives.
+  class Applying {
+   public:
+    explicit Applying(Parts& parts) : parts_(parts) { parts.applying = true; }
+    ~Applying() {
+      parts_.applying = false;
+      parts_.recent = nullptr;
+    }
+    Applying(const Applying&) = delete;
+    Applying& operator=(const Applying&) = delete;
+
+   private:
+    Parts& parts_;
+  };
+
   // -- btree_change.cc: under the exclusive lock, everything needed in memory. Allocates as node_bound() says.
   void put(Key key, std::span<const std::byte> value);
   bool erase(Key key);  // false: there is none
   void dirty_path(TreePath& path);
+  Node* leaf_to_change(Key key);  // dirty, and so all above it
   Node* dirty(Node* node, Node* parent, std::uint32_t index);
   BlockNo fresh_block();
   Node* new_node(std::uint8_t level, Key low, Key high);
@@ -121,6 +137,10 @@ struct BTree::Parts {
   CheckpointNo checkpoint;                     // in the making
   std::atomic<std::uint64_t> checkpoint_seen;  // the same, for who does not hold the lock
   ApplyEffects* effects = nullptr;             // of the apply() at work
+  // Changes of one transaction stay close together: the leaf walked to last, to begin with. Null, and kept so, while no apply() is at
+  // work, as readers share the lock.
+  bool applying = false;
+  mutable Node* recent = nullptr;
   std::vector<BlockRange> cut_blocks;          // of the change at work
   BlockNo first_block, end_block;              // data area
 

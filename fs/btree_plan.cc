@@ -39,10 +39,14 @@ Status BTree::Parts::plan(std::span<const std::byte> transaction, std::vector<Mi
 }
 
 void BTree::Parts::plan_key(Key key, bool may_shrink, std::uint32_t changes, std::vector<MissingNode>& missing) const {
-  TreePath path;
-  if (!find_path(key, path, missing.emplace_back())) return;
+  const Node* leaf = find_leaf(key, missing.emplace_back());
+  if (leaf == nullptr) return;
   missing.pop_back();
-  if (!may_shrink) return;
+  const NodePage held(leaf->page.data());
+  if (!may_shrink || (held.count() > changes && held.used_bytes() >= kMayShrinkBytes)) return;
+  TreePath path;
+  MissingNode absent;
+  if (!find_path(key, path, absent)) return;
   for (std::uint32_t depth = path.depth - 1; depth != 0; --depth) {
     const NodePage node(path.steps[depth].node->page.data());
     const bool small = node.is_leaf() ? node.count() <= changes || node.used_bytes() < kMayShrinkBytes
