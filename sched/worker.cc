@@ -1,5 +1,7 @@
 #include "sched/worker.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -332,7 +334,7 @@ FiberState* Worker::search() noexcept {
     } else if (now >= spin_until) {
       return nullptr;
     }
-    for (int i = 0; i < 32; ++i) cpu_relax();
+    ::sched_yield();  // who gives us work may need this very processor for it; a pause would keep it
   }
 }
 

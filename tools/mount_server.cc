@@ -32,8 +32,6 @@ constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
 constexpr auto kMetricsInterval = 10s;
 constexpr auto kStaleBlocksInterval = 1s;
-// The kernel's requests come from processes on the same processors, whose time spinning would take.
-constexpr auto kIdleSpin = 0ns;
 constexpr unsigned kDirtyPercent = 40;  // of the memory that may be dirty at all
 
 // Everything that lives as long as the mount, torn down in the opposite order.
@@ -183,10 +181,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
 Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
   sched::SignalSet signals({SIGINT, SIGTERM, SIGHUP, SIGUSR1});
   auto runtime = TRY(
-      sched::Runtime::create({.name = "mount.weft",
-                                             .workers = options.workers,
-                                             .use_io_uring = options.use_io_uring,
-                                             .idle_spin = kIdleSpin}));
+      sched::Runtime::create({.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
   if (!options.trace_file.empty()) TRY(trace_start(options.trace_file));
   Status served = runtime.block_on([&] { return run(options, hooks, signals); });
   if (const Status traced = trace_stop(); !traced) hooks.log("trace: " + traced.error().message());
