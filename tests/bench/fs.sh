@@ -5,6 +5,9 @@
 #   weft         on a loop device (direct I/O) over a file on disk     weft-tmpfs   on an image in memory
 #   ext4         the same loop device, the kernel's own                pt-tmpfs     libfuse's passthrough_ll over tmpfs
 #   fuse2fs      the same loop device, ext4 through FUSE               pt-ext4      passthrough_ll over that ext4
+#   fuse2fs-tmpfs   on an image in memory
+#
+# Images are filled before, in memory as on disk, and no file system is told to discard them: nobody pays for their growing.
 #
 # Every round makes each file system anew and runs all rows on it; the table shows the median of the rounds, and in
 # brackets ours as a multiple of the peer's (above 1 is better, also where less is better). Device rows count what the
@@ -20,7 +23,7 @@ out=$ROOT/build/bench
 mkdir -p "$out"
 ROUNDS=${ROUNDS:-3} FILES=${FILES:-10000} SYNC_OPS=${SYNC_OPS:-1000} FIO_MIB=${FIO_MIB:-256} FIO_SECONDS=${FIO_SECONDS:-4}
 [ "${QUICK:-0}" = 1 ] && ROUNDS=1 FILES=500 SYNC_OPS=50 FIO_MIB=32 FIO_SECONDS=1
-FS=${FS:-weft weft-tmpfs ext4 fuse2fs pt-tmpfs pt-ext4}
+FS=${FS:-weft weft-tmpfs ext4 fuse2fs fuse2fs-tmpfs pt-tmpfs pt-ext4}
 export WEFT_TMP=${BENCH_DISK:-$out}
 E2E_SCRATCH=$WEFT_TMP
 FSTYPE=passthrough e2e_begin 3G
@@ -47,6 +50,13 @@ attach() {
     printf 'loop %s\n' "$IMAGE" >>"$SCRATCH/state"
     DEVICE=$(losetup -f --show --direct-io=on "$IMAGE") || fail "no loop device with direct I/O"
 }
+# image_in_memory : a filled image; its path in SOURCE.
+image_in_memory() {
+    mkdir -p "$memory"
+    SOURCE=$memory/image
+    printf 'loop %s\n' "$SOURCE" >>"$SCRATCH/state"
+    dd if=/dev/zero of="$SOURCE" bs=1M count=1024 status=none
+}
 # wait_mounted DIR
 wait_mounted() {
     local waited=0
@@ -60,30 +70,25 @@ wait_mounted() {
 ext4_on() { mkfs.ext4 -q -F -b 4096 -E lazy_itable_init=0,lazy_journal_init=0,nodiscard "$1"; }
 up() {
     DEVICE=
-    local source
     case $1 in weft | ext4 | fuse2fs | pt-ext4) attach ;; esac
     case $1 in
-    weft | ext4 | fuse2fs | weft-tmpfs | pt-*) printf 'mount %s\n' "$MNT" >>"$SCRATCH/state" ;;
+    weft | ext4 | fuse2fs | weft-tmpfs | fuse2fs-tmpfs | pt-*) printf 'mount %s\n' "$MNT" >>"$SCRATCH/state" ;;
     *) fail "unknown file system $1" ;;
     esac
     case $1 in
     weft | weft-tmpfs)
-        source=$DEVICE
-        if [ "$1" = weft-tmpfs ]; then
-            mkdir -p "$memory"
-            source=$memory/image
-            printf 'loop %s\n' "$source" >>"$SCRATCH/state"
-            rm -f "$source"
-            truncate -s 3G "$source"
-        fi
-        "$WEFT_BIN/mkfs.weft" --force "$source" >/dev/null || return
-        start_server "$WEFT_BIN/mount.weft" "$source" "$MNT" -f ${WEFT_OPTIONS:+-o "$WEFT_OPTIONS"} ;;
+        SOURCE=$DEVICE
+        if [ "$1" = weft-tmpfs ]; then image_in_memory; fi
+        "$WEFT_BIN/mkfs.weft" --force --nodiscard "$SOURCE" >/dev/null || return
+        start_server "$WEFT_BIN/mount.weft" "$SOURCE" "$MNT" -f ${WEFT_OPTIONS:+-o "$WEFT_OPTIONS"} ;;
     ext4)
         ext4_on "$DEVICE" && mount -t ext4 "$DEVICE" "$MNT"
         return ;;
-    fuse2fs)
-        ext4_on "$DEVICE" || return
-        start_server fuse2fs "$DEVICE" "$MNT" -f -o allow_other,default_permissions ;;
+    fuse2fs | fuse2fs-tmpfs)
+        SOURCE=$DEVICE
+        if [ "$1" = fuse2fs-tmpfs ]; then image_in_memory; fi
+        ext4_on "$SOURCE" || return
+        start_server fuse2fs "$SOURCE" "$MNT" -f -o allow_other,default_permissions ;;
     pt-tmpfs | pt-ext4)
         local backing=$memory/backing
         if [ "$1" = pt-ext4 ]; then
@@ -184,10 +189,9 @@ remount() {
     local waited=0
     while [ -n "$SERVER_PID" ] && kill -0 "$SERVER_PID" 2>/dev/null && [ $waited -lt 300 ]; do sleep 0.1; waited=$((waited + 1)); done
     case $1 in
-    weft) start_server "$WEFT_BIN/mount.weft" "$DEVICE" "$MNT" -f ${WEFT_OPTIONS:+-o "$WEFT_OPTIONS"} ;;
-    weft-tmpfs) start_server "$WEFT_BIN/mount.weft" "$memory/image" "$MNT" -f ${WEFT_OPTIONS:+-o "$WEFT_OPTIONS"} ;;
+    weft | weft-tmpfs) start_server "$WEFT_BIN/mount.weft" "$SOURCE" "$MNT" -f ${WEFT_OPTIONS:+-o "$WEFT_OPTIONS"} ;;
     ext4) mount -t ext4 "$DEVICE" "$MNT"; return ;;
-    fuse2fs) start_server fuse2fs "$DEVICE" "$MNT" -f -o allow_other,default_permissions ;;
+    fuse2fs | fuse2fs-tmpfs) start_server fuse2fs "$SOURCE" "$MNT" -f -o allow_other,default_permissions ;;
     pt-tmpfs) start_server "$(passthrough_ll)" -f -o "source=$memory/backing,allow_other,default_permissions" "$MNT" ;;
     pt-ext4)
         umount "$SCRATCH/backing" && mount -t ext4 "$DEVICE" "$SCRATCH/backing" || return
@@ -202,7 +206,7 @@ for round in $(seq "$ROUNDS"); do
     for fs in $FS; do
         case $fs in
         weft*) [ -x "$WEFT_BIN/mount.weft" ] || { say "no $WEFT_BIN/mount.weft: only the peers are measured"; continue; } ;;
-        fuse2fs) command -v fuse2fs >/dev/null || { say "no fuse2fs"; continue; } ;;
+        fuse2fs*) command -v fuse2fs >/dev/null || { say "no fuse2fs"; continue; } ;;
         esac
         say "round $round: $fs"
         SERVER_PID='' cpu_so_far=0

@@ -83,9 +83,9 @@ END {
     floor_of("durable create", "weft", "durable.8", "ext4", 1)
     split("append.1 append.8", others, " ")
     for (i = 1; i <= 2; i++) floor_of("", "weft", others[i], "fuse2fs", 1)
-    # fuse2fs has no way to read or write its device but through the page cache.
+    # fuse2fs has no way to read or write its device but through the page cache, so both from memory.
     split("rand.read.1 rand.write.1", others, " ")
-    for (i = 1; i <= 2; i++) floor_of("from the page cache there", "weft", others[i], "fuse2fs", 1)
+    for (i = 1; i <= 2; i++) floor_of("both on tmpfs", "weft-tmpfs", others[i], "fuse2fs-tmpfs", 1)
     split("rand.read.32 rand.write.32", deep, " ")
     for (i = 1; i <= 2; i++) {
         floor_of("both on tmpfs", "weft-tmpfs", deep[i], "pt-tmpfs", 0.5)
