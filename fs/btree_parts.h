@@ -141,8 +141,8 @@ struct BTree::Parts {
   // work, as readers share the lock.
   bool applying = false;
   mutable Node* recent = nullptr;
-  std::vector<BlockRange> cut_blocks;          // of the change at work
-  BlockNo first_block, end_block;              // data area
+  std::vector<BlockRange> cut_blocks;  // of the change at work
+  BlockNo first_block, end_block;      // data area
 
   // Reads under way, so that many walkers that miss the same node read it once.
   sched::Mutex reading_lock;

@@ -239,7 +239,8 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
   const std::uint64_t flushed = flushed_sequence_;
   const CheckpointNo checkpoint = checkpoint_;
   lock.unlock();
-  const DataInFlight::Moment data_until = data_in_flight_.now();  // that of the batch had begun before it was committed (W1)
+  // The data of the batch had begun before it was committed (W1).
+  const DataInFlight::Moment data_until = data_in_flight_.now();
 
   const TraceSpan span("fs.journal.commit");
   Status status = write_records(planned, batch_, flushed, checkpoint);

@@ -14,7 +14,6 @@
 namespace weft::sched {
 namespace {
 
-
 constinit thread_local Worker* this_threads_worker = nullptr;
 
 }  // namespace

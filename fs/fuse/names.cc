@@ -102,8 +102,7 @@ Status reply_created(Session& session, Exchange& exchange, const Attributes& mad
 Status on_tmpfile(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_create_in>());
   const RequestCaller caller(exchange.header(), in.umask);
-  return reply_created(session, exchange,
-                       TRY(session.file_system().make_temporary(caller, exchange.inode(), in.mode)));
+  return reply_created(session, exchange, TRY(session.file_system().make_temporary(caller, exchange.inode(), in.mode)));
 }
 
 Status on_create(Session& session, Exchange& exchange) {

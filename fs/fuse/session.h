@@ -36,11 +36,11 @@
 namespace weft::fs::fuse {
 
 struct SessionOptions {
-  bool writeback = true;               // the kernel gathers small writes; it then owns size and times of open files
+  bool writeback = true;  // the kernel gathers small writes; it then owns size and times of open files
   // Each open(2) asks whether the file's flags (immutable, append-only) allow it. Without, opening costs no request, and such
   // flags cannot be set on files.
   bool check_open = true;
-  std::uint32_t max_background = 256;  // asynchronous requests under way before the kernel holds back
+  std::uint32_t max_background = 256;         // asynchronous requests under way before the kernel holds back
   std::uint64_t entry_valid_seconds = 86400;  // nobody else changes the volume, so the kernel may believe what it heard
   std::uint64_t attributes_valid_seconds = 86400;
   // Told what people should know: device failures, damage. Empty: nobody. Called from any fiber.
