@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "fs/format_check.h"
 #include "fs/superblock.h"
@@ -92,7 +93,10 @@ Status Checkpointer::run_locked() {
   next.next_lsn = mark.next_lsn.value();
   const GroupTable::Staged staged = groups_.stage(space, next);
 
-  Status status = write_all(tree, staged);
+  Status status;
+  if (std::exchange(first_, false))
+    status = wipe_torn_slot(device_, next, [&] { return journal_.flush_device(); });
+  if (status) status = write_all(tree, staged);
   if (status) status = journal_.flush_device();
   if (status) status = write_superblock(device_, next);
   if (status) status = journal_.flush_device();  // THE NEW STATE TAKES OVER HERE

@@ -103,6 +103,17 @@ Status write_superblock_copy(BlockDevice& device, const DiskSuperblock& superblo
   return write_superblock_to(device, superblock, (superblock.checkpoint + 2) % kSuperblockSlots);
 }
 
+Status wipe_torn_slot(BlockDevice& device, const DiskSuperblock& next, FunctionRef<Status()> flush) {
+  const BlockNo where = Layout(next).superblock_slot(next.checkpoint % kSuperblockSlots);
+  AlignedBuffer buffer(kBlockBytes);
+  // One that cannot be read is no reason not to go on: there are three more.
+  if (!device.read(where.value() * kBlockBytes, buffer.bytes()) || is_superblock(buffer.bytes())) return {};
+  // No zeros: whole sectors of a superblock are zero, and this write may be torn, too.
+  std::ranges::fill(buffer.bytes(), std::byte{0xff});
+  TRY(device.write(where.value() * kBlockBytes, buffer.bytes()));
+  return flush();
+}
+
 DiskTime disk_time(const Timespec& time) noexcept {
   DiskTime result;
   result.seconds = static_cast<std::uint64_t>(time.seconds);
