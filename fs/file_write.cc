@@ -10,6 +10,7 @@
 #include "fs/file_data.h"
 #include "fs/file_map.h"
 #include "fs/file_truncate.h"
+#include "kernel/planted_bug.h"
 #include "kernel/units.h"
 
 namespace weft::fs {
@@ -105,9 +106,9 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
     places.push_back(run.blocks);
     remaps = remaps || run.remap;
   }
-  TRY(write_runs(fs.volume->device(), places, data));
+  if (!planted(Bug::kDataAfterRecord)) TRY(write_runs(fs.volume->device(), places, data));
   // Without checksums nothing can tell on replay whether the data is there: it must be, before it is mapped.
-  if (over && remaps) TRY(fs.volume->device().flush());
+  if (over && remaps && !planted(Bug::kNoCowNotFlushed)) TRY(fs.volume->device().flush());
 
   ChangeGuard guard{&inode};
   DiskInode record = inode.record();
@@ -129,6 +130,10 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
   if (step.kill_set_id) clear_set_id(record);
   put_inode(transaction, inode, record);
   lsn = TRY(fs.volume->commit(std::move(transaction)));
+  if (planted(Bug::kDataAfterRecord)) {
+    TRY(fs.volume->make_durable(lsn));
+    TRY(write_runs(fs.volume->device(), places, data));
+  }
   inode.publish(record, lsn, true);
   inode.set_write_hint({.file_block = step.first + stored, .block = runs.back().blocks.end()});
   return stored;
@@ -154,7 +159,7 @@ Status assemble(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::spa
 // All of it in steps; what was written counts in `done`, also on failure.
 Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
                     bool kill_set_id, std::size_t& done, Lsn& lsn) {
-  std::size_t step_bytes = kWriteStepBytes;
+  std::size_t step_bytes = planted(Bug::kWriteInBlocks) ? kBlockBytes : kWriteStepBytes;
   while (done < from.size()) {
     const std::uint64_t at = offset + done;
     const std::uint64_t start = round_down(at, kBlockBytes);

@@ -9,6 +9,7 @@
 
 #include "fs/aligned_buffer.h"
 #include "fs/format_check.h"
+#include "kernel/planted_bug.h"
 
 namespace weft::fs {
 namespace {
@@ -92,6 +93,7 @@ Status write_superblock_to(BlockDevice& device, const DiskSuperblock& superblock
   sealed.crc = 0;
   sealed.crc = crc_with_hole(as_bytes_of(sealed), offsetof(DiskSuperblock, crc));
   std::memcpy(buffer.bytes().data(), &sealed, sizeof(sealed));
+  if (planted(Bug::kSuperblockOneSlot)) slot = 0;
   return device.write(Layout(superblock).superblock_slot(slot).value() * kBlockBytes, buffer.bytes());
 }
 
