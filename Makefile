@@ -1,12 +1,13 @@
 # Makefile - builds, tests, checks, measures and installs Weft. `make help` lists what it can do.
 #
-#   build/release/{obj,lib,bin,unit,...}    one tree per flavour: release asan tsan ubsan coverage fuzz
+#   build/release/{obj,lib,bin,unit,...}    one tree per flavour: release asan tsan ubsan coverage fuzz planted
 #
 # Sources are found by name, so a new file needs no line here:
 #   kernel sched mem fs fs/check fs/fuse net *.cc       -> lib/libweft-<folder>.a, linked in the order of the layers
 #   tools/*_weft.cc weft.cc weftd.cc              -> bin/mkfs.weft, bin/weft ...; tools/weft_*.cc are weft's subcommands,
 #                                                    any other tools/*.cc is shared by all of them
 #   tests/<area>/**.cc                            -> unit/<area> (GoogleTest; area: kernel ... tools, crash, sim)
+#   tests/crash/enumerate.cc                      -> crash/enumerate, with the rest of its folder
 #   tests/fuzz/*_fuzz.cc                          -> fuzz/<name>: a replay of its corpus here, libFuzzer in the fuzz flavour
 #   tests/bench/*_bench.cc                        -> bench/<name>; tests/e2e/*.cc -> tests/e2e/<name>, stand-alone helpers
 #   tests/support/*.cc                            -> lib/libweft-support.a, linked into all tests
@@ -67,7 +68,7 @@ AR := ar
 CXXFLAGS := -std=c++23 -O2 -g1 -pthread -fno-omit-frame-pointer -ftls-model=initial-exec \
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough $(WERROR)
 VERSION := 0.1.0
-CPPFLAGS := -I. -MMD -MP -DWEFT_VERSION='"$(VERSION)"'
+CPPFLAGS := -I. $(if $(filter planted,$(FLAVOUR)),-DWEFT_PLANTED_BUGS=1) -MMD -MP -DWEFT_VERSION='"$(VERSION)"'
 LDFLAGS := -pthread -Wl,--as-needed
 LDLIBS := -lfuse3 -luring -lboost_context -lisal -lblkid -lfmt
 GTEST_LIBS := -lgtest_main -lgtest
@@ -96,8 +97,10 @@ main_sources := $(wildcard tools/*_weft.cc tools/weft.cc tools/weftd.cc)
 subcommand_sources := $(wildcard tools/weft_*.cc)
 sources.tools := $(filter-out $(main_sources) $(subcommand_sources),$(wildcard tools/*.cc))
 
+# A program of its own beside the tests of its folder; what it is made of, they are made of, too.
+enumerator_source := tests/crash/enumerate.cc
 TEST_AREAS := $(foreach area,kernel sched mem fs net tools crash sim,$(if $(wildcard tests/$(area)/*_test.cc tests/$(area)/*/*_test.cc),$(area)))
-$(foreach area,$(TEST_AREAS),$(eval sources.test_$(area) := $(wildcard tests/$(area)/*.cc tests/$(area)/*/*.cc)))
+$(foreach area,$(TEST_AREAS),$(eval sources.test_$(area) := $(filter-out $(enumerator_source),$(wildcard tests/$(area)/*.cc tests/$(area)/*/*.cc))))
 sources.support := $(wildcard tests/support/*.cc)
 fuzz_sources := $(wildcard tests/fuzz/*_fuzz.cc)
 bench_sources := $(wildcard tests/bench/*_bench.cc)
@@ -112,12 +115,13 @@ test_archives := $(call archive,support) $(call archive,tools) $(layer_archives)
 program = $(B)/bin/$(patsubst %_weft,%.weft,$(basename $(notdir $(1))))
 PROGRAMS := $(foreach main,$(main_sources),$(call program,$(main)))
 UNIT_TESTS := $(TEST_AREAS:%=$(B)/unit/%)
+ENUMERATOR := $(B)/crash/enumerate
 FUZZERS := $(fuzz_sources:tests/fuzz/%_fuzz.cc=$(B)/fuzz/%)
 BENCHES := $(bench_sources:tests/bench/%_bench.cc=$(B)/bench/%)
 
 E2E_HELPERS := $(patsubst tests/e2e/%.cc,$(B)/tests/e2e/%,$(wildcard tests/e2e/*.cc))
 
-OBJECTS := $(call object,$(wildcard tests/e2e/*.cc) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
+OBJECTS := $(call object,$(enumerator_source) $(wildcard tests/e2e/*.cc) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
   $(wildcard tests/fuzz/replay.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part))))
 
 ifneq ($(building),)
@@ -162,6 +166,9 @@ $(B)/unit/$(1): $(call object,$(sources.test_$(1))) $(if $(filter tools,$(1)),$(
 	$$(call link,$(GTEST_LIBS))
 endef
 $(foreach area,$(TEST_AREAS),$(eval $(call unit_test_rule,$(area))))
+$(ENUMERATOR): $(call object,$(enumerator_source) $(filter-out %_test.cc,$(sources.test_crash))) \
+    $(foreach part,support fs sched kernel,$(call archive,$(part))) $(B)/lists/test_crash
+	$(call link)
 # Tests of the tools call the programs themselves.
 $(B)/unit/tools: | $(PROGRAMS)
 
@@ -188,6 +195,16 @@ unit-tests: unit  ## the unit tests only (also: make build/release/unit/fs build
 
 e2e: tools e2e-helpers  ## all end-to-end tests on real mounts, also with a server that is killed; needs /dev/fuse, takes long
 	@tests/run --build $(B) e2e
+
+CRASH_STATES ?= 10000000
+CRASH_SECONDS ?= 600
+.PHONY: crash crash-planted
+crash: $(ENUMERATOR)  ## every legal state after a power cut, until CRASH_STATES (ten million) are seen or CRASH_SECONDS (600) are over
+	@$(ENUMERATOR) --states $(CRASH_STATES) --seconds $(CRASH_SECONDS) $(CRASH_OPTIONS)
+
+crash-planted:  ## bugs planted on purpose: how many states it takes to find each
+	@$(MAKE) --no-print-directory FLAVOUR=planted build/planted/crash/enumerate
+	@build/planted/crash/enumerate --planted all --seconds 120 $(CRASH_OPTIONS)
 
 # The same bytes each time (seeded), and gzip -n keeps no time: what has changed shows in git.
 .PHONY: images
@@ -239,7 +256,7 @@ $(B)/lint/%.ok: % $(B)/flags
 -include $(header_stamps:.ok=.d)
 
 # Every source is known to this file: a test in a folder that nobody builds would pass forever.
-known_sources := $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
+known_sources := $(enumerator_source) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
   $(wildcard tests/e2e/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
 lint-listed:  ## sources and tests that nothing builds
 	@lost='$(filter-out $(known_sources),$(shell find . -name '*.cc' -not -path './build/*' -not -path './.*' | sed 's,^\./,,'))'; \

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "fs/format_check.h"
 #include "fs/superblock.h"
 #include "kernel/check.h"
+#include "kernel/planted_bug.h"
 #include "kernel/trace.h"
 
 namespace weft::fs {
@@ -81,6 +83,12 @@ Status Checkpointer::run_locked() {
     return {};
   }));
   WEFT_CHECK(tree.checkpoint.value() == superblock_.checkpoint + 1);  // C1
+  if (planted(Bug::kFreedReusedEarly)) {
+    FrozenSpace early;
+    early.pending = std::exchange(space.pending, {});
+    (void)allocator_.thaw(std::move(early));
+  }
+  if (planted(Bug::kTailMovedEarly)) journal_.checkpointed(mark, tree.checkpoint);
   next.checkpoint = tree.checkpoint.value();
   next.root.block = tree.root.block.value();
   next.root.birth = tree.root.birth.value();
@@ -92,7 +100,17 @@ Status Checkpointer::run_locked() {
   next.next_lsn = mark.next_lsn.value();
   const GroupTable::Staged staged = groups_.stage(space, next);
 
-  Status status = write_all(tree, staged);
+  Status status;
+  if (std::exchange(first_, false) && !planted(Bug::kTornSlotKept))
+    status = wipe_torn_slot(device_, next, [&] { return journal_.flush_device(); });
+  if (status && planted(Bug::kSuperblockFirst)) status = write_superblock(device_, next);
+  if (status) status = write_all(tree, staged);
+  if (planted(Bug::kMarkTakenLate)) {
+    mark = journal_.mark();
+    next.log_tail_bytes = journal_.offset_of(mark.position);
+    next.log_tail_sequence = mark.sequence;
+    next.next_lsn = mark.next_lsn.value();
+  }
   if (status) status = journal_.flush_device();
   if (status) status = write_superblock(device_, next);
   if (status) status = journal_.flush_device();  // THE NEW STATE TAKES OVER HERE

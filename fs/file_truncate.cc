@@ -9,6 +9,7 @@
 #include "fs/aligned_buffer.h"
 #include "fs/file_data.h"
 #include "kernel/bytes.h"
+#include "kernel/planted_bug.h"
 #include "kernel/units.h"
 
 namespace weft::fs {
@@ -157,7 +158,7 @@ Status truncate_file(FileSystemCore& fs, Inode& inode, std::uint64_t size_bytes,
     }
   }
   // An inode without links is an orphan already, and stays one.
-  steps.mark = many && inode.record().links > 0;
+  steps.mark = many && inode.record().links > 0 && !planted(Bug::kTruncateWithoutOrphan);
   TRY(apply(fs, inode, std::move(steps), [&](DiskInode& record) {
     record.size_bytes = size_bytes;
     edit(record);
@@ -177,7 +178,7 @@ Status finish_truncate(FileSystemCore& fs, Inode& inode) {
   {
     // Unlinked meanwhile: the key now says so, and is reclaiming's.
     ChangeGuard guard{&inode};
-    if (inode.record().links > 0) {
+    if (inode.record().links > 0 && !planted(Bug::kTruncateWithoutOrphan)) {
       transaction.erase(orphan_key(inode.number()));
       TRY(fs.volume->commit(std::move(transaction)));
     }

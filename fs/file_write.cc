@@ -13,6 +13,7 @@
 #include "fs/file_data.h"
 #include "fs/file_map.h"
 #include "fs/file_truncate.h"
+#include "kernel/planted_bug.h"
 #include "kernel/units.h"
 
 namespace weft::fs {
@@ -157,13 +158,17 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
   std::optional<InFlight> in_flight;
   if (step.behind && !over) {
     in_flight.emplace(fs, inode);
-  } else {
+  } else if (!planted(Bug::kDataAfterRecord)) {
     TRY(write_runs(fs.volume->device(), places, data));
   }
   // Without checksums nothing can tell on replay whether the data is there: it must be, before it is mapped.
-  if (over && remaps) TRY(fs.volume->device().flush());
+  if (over && remaps && !planted(Bug::kNoCowNotFlushed)) TRY(fs.volume->device().flush());
 
   lsn = TRY(commit_step(fs, inode, step, transaction, runs, checksums));
+  if (planted(Bug::kDataAfterRecord)) {
+    TRY(fs.volume->make_durable(lsn));
+    TRY(write_runs(fs.volume->device(), places, data));
+  }
   inode.set_write_hint({.file_block = step.first + stored, .block = runs.back().blocks.end()});
   if (!in_flight) return stored;
   if (stored == count && step.in_force) step.in_force();
@@ -196,7 +201,7 @@ Status assemble(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::spa
 Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
                     bool kill_set_id, const WriteAccepted& accepted, std::size_t& done, Lsn& lsn) {
   const bool behind = accepted != nullptr && (inode.record().flags & kInodeSync) == 0;
-  std::size_t step_bytes = kWriteStepBytes;
+  std::size_t step_bytes = planted(Bug::kWriteInBlocks) ? kBlockBytes : kWriteStepBytes;
   while (done < from.size()) {
     const std::uint64_t at = offset + done;
     const std::uint64_t start = round_down(at, kBlockBytes);

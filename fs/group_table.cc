@@ -8,6 +8,7 @@
 #include "fs/format_check.h"
 #include "kernel/check.h"
 #include "kernel/crc32c.h"
+#include "kernel/planted_bug.h"
 
 namespace weft::fs {
 namespace {
@@ -106,7 +107,7 @@ GroupTable::Staged GroupTable::stage(const FrozenSpace& frozen, DiskSuperblock& 
   Staged staged;
   for (const FrozenGroup& changed : frozen.groups) {
     DiskGroup entry = groups_[changed.group];
-    entry.slot ^= 1;
+    if (!planted(Bug::kBitmapInPlace)) entry.slot ^= 1;
     entry.flags = 0;
     entry.free_blocks = changed.free_blocks;
     entry.bitmap_crc = crc32c(changed.bitmap.bytes());

@@ -1,4 +1,5 @@
 #include "fs/inode.h"
+#include "kernel/planted_bug.h"
 
 #include <sys/stat.h>
 
@@ -48,6 +49,7 @@ Attributes Inode::attributes() const { return attributes_of(number_, record()); 
 
 void Inode::publish(const DiskInode& record, Lsn lsn, bool data) {
   std::lock_guard guard(lock_);
+  if (planted(Bug::kFdatasyncForgetsSize) && record.size_bytes != record_.size_bytes) data = false;
   record_ = record;
   access_time_pending_ = false;
   last_change_ = std::max(last_change_, lsn);

@@ -8,6 +8,7 @@
 
 #include "fs/format_check.h"
 #include "kernel/check.h"
+#include "kernel/planted_bug.h"
 #include "kernel/trace.h"
 #include "kernel/units.h"
 
@@ -132,7 +133,7 @@ Status Journal::write_out_if_much() {
 }
 
 Status Journal::make_durable(Lsn lsn) {
-  if (durable() >= lsn) return {};
+  if (durable() >= lsn || planted(Bug::kAcknowledgedUnwritten)) return {};
   std::unique_lock lock(lock_);
   // Of what was never committed nobody can wait.
   const std::uint64_t wanted = std::min(lsn.value(), next_lsn_ - 1);
@@ -200,7 +201,7 @@ Status Journal::write_records(std::span<const Planned> planned, std::span<const 
       header.epoch = config_.epoch;
       header.sequence = plan.sequence;
       header.first_lsn = plan.first_lsn;
-      header.flushed_sequence = flushed;
+      header.flushed_sequence = planted(Bug::kClaimsFlushed) ? plan.sequence : flushed;
       header.length_bytes = static_cast<std::uint32_t>(sizeof(DiskRecord) + plan.bytes);
       header.transactions = plan.transactions;
       header.checkpoint = checkpoint.value();

@@ -9,6 +9,7 @@
 #include "fs/format_check.h"
 #include "fs/log_reader.h"
 #include "kernel/crc32c.h"
+#include "kernel/planted_bug.h"
 #include "kernel/units.h"
 
 namespace weft::fs {
@@ -38,9 +39,19 @@ Result<Chain> follow_chain(LogReader& reader, const DiskSuperblock& superblock, 
   bool first = true;
   // Ends: a record has one sequence, and the next one wanted is always higher.
   for (;;) {
-    const std::uint64_t offset = chain.end_offset;
-    const auto record = TRY(reader.record_at(offset));
-    if (!record || record->header.epoch != superblock.log_epoch || record->header.sequence != chain.plan.next_sequence)
+    std::uint64_t offset = chain.end_offset;
+    auto record = TRY(reader.record_at(offset));
+    if (planted(Bug::kSequenceGap) && !record) {
+      offset = TRY(reader.find_magic(offset + kLogUnitBytes, reader.log_bytes()));
+      if (offset < reader.log_bytes()) record = TRY(reader.record_at(offset));
+      if (record && record->header.epoch == superblock.log_epoch &&
+          record->header.sequence > chain.plan.next_sequence) {
+        chain.plan.next_sequence = record->header.sequence;
+        chain.plan.next_lsn = Lsn(record->header.first_lsn.get());
+      }
+    }
+    if (!record || (record->header.epoch != superblock.log_epoch && !planted(Bug::kEpochNotChecked)) ||
+        record->header.sequence != chain.plan.next_sequence)
       break;
     const DiskRecord& header = record->header;
     const auto damage = [&](std::string_view what) {
@@ -189,7 +200,11 @@ Result<LogPlan> read_log(BlockDevice& device, const DiskSuperblock& superblock, 
   LogReader reader(device, superblock.uuid, layout);
   Chain chain = TRY(follow_chain(reader, superblock, layout));
   if (!chain.plan.damage && search_all) TRY(search_rest(reader, superblock, chain));
-  TRY(verify_data(device, reader, superblock.next_lsn, chain));
+  if (!planted(Bug::kDataNotVerified)) TRY(verify_data(device, reader, superblock.next_lsn, chain));
+  if (planted(Bug::kReplayEndsEarly) && !chain.plan.records.empty()) {
+    chain.plan.next_lsn = Lsn(std::max<std::uint64_t>(chain.plan.records.back().first_lsn, superblock.next_lsn));
+    chain.plan.records.pop_back();
+  }
   return std::move(chain.plan);
 }
 

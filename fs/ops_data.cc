@@ -53,6 +53,10 @@ Result<std::uint64_t> FileSystem::copy_range(InodeNo from, std::uint64_t from_of
   if (from == to && from_offset < to_offset + length_bytes && to_offset < from_offset + length_bytes)
     return fail(Errc::kInvalid);
   TRY(drop_capability(*parts_, *target));
+  // What the source has now: a copy within one file may make it longer.
+  const std::uint64_t size = source->record().size_bytes;
+  if (from_offset >= size) return 0;
+  length_bytes = std::min(length_bytes, size - from_offset);
   AlignedBuffer buffer(std::min<std::uint64_t>(length_bytes, kWriteStepBytes));
   std::uint64_t done = 0;
   while (done < length_bytes) {

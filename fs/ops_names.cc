@@ -14,6 +14,7 @@
 #include "fs/directory.h"
 #include "fs/file_system_core.h"
 #include "fs/file_truncate.h"
+#include "kernel/planted_bug.h"
 
 namespace weft::fs {
 namespace {
@@ -127,9 +128,14 @@ Result<Attributes> FileSystem::link(InodeNo number, InodeNo parent_number, std::
     directory.entry_count = directory.entry_count + 1;
     mark_modified(directory, now);
     place_name(transaction, parent_number, slot.free_offset, name, number, dirent_type(record.mode));
-    put_inode(transaction, *inode, record);
+    put_inode(transaction, *inode, planted(Bug::kLinkCountLater) ? inode->record() : record);
     put_inode(transaction, *parent, directory);
     lsn = TRY(fs.volume->commit(std::move(transaction)));
+    if (planted(Bug::kLinkCountLater)) {
+      Transaction later = TRY(fs.volume->begin(Intent::kLink, number, {.changes = 1, .value_bytes = 512}));
+      put_inode(later, *inode, record);
+      lsn = TRY(fs.volume->commit(std::move(later)));
+    }
     inode->publish(record, lsn, false);
     parent->publish(directory, lsn, true);
     inode->linkable = false;
@@ -164,7 +170,7 @@ Status FileSystem::unlink(const Caller&, InodeNo parent_number, std::string_view
     directory.entry_count = directory.entry_count - 1;
     mark_modified(directory, now);
     drop_name(transaction, parent_number, slot.entry->offset);
-    if (record.links == 0) transaction.put(orphan_key(victim->number()), {});
+    if (record.links == 0 && !planted(Bug::kUnlinkWithoutOrphan)) transaction.put(orphan_key(victim->number()), {});
     put_inode(transaction, *victim, record);
     put_inode(transaction, *parent, directory);
     lsn = TRY(fs.volume->commit(std::move(transaction)));

@@ -15,6 +15,7 @@
 
 #include "fs/directory.h"
 #include "fs/file_system_core.h"
+#include "kernel/planted_bug.h"
 
 namespace weft::fs {
 namespace {
@@ -228,6 +229,13 @@ bool same_entry(const NameSlot& a, const NameSlot& b) {
 Status FileSystem::rename(const Caller& caller, InodeNo from_parent, std::string_view from_name, InodeNo to_parent,
                           std::string_view to_name, std::uint32_t rename_flags) {
   FileSystemCore& fs = *parts_;
+  if (planted(Bug::kRenameInTwo) && rename_flags == 0 && !lookup(to_parent, to_name)) {
+    const auto moved = lookup(from_parent, from_name);
+    if (moved && !S_ISDIR(moved->mode)) {
+      TRY(link(moved->inode, to_parent, to_name));
+      return unlink(caller, from_parent, from_name);
+    }
+  }
   const Flags flags = TRY(parse_flags(rename_flags));
   TRY(check_name(from_name));
   TRY(check_name(to_name));

@@ -9,6 +9,7 @@
 
 #include "fs/aligned_buffer.h"
 #include "fs/format_check.h"
+#include "kernel/planted_bug.h"
 
 namespace weft::fs {
 namespace {
@@ -92,6 +93,7 @@ Status write_superblock_to(BlockDevice& device, const DiskSuperblock& superblock
   sealed.crc = 0;
   sealed.crc = crc_with_hole(as_bytes_of(sealed), offsetof(DiskSuperblock, crc));
   std::memcpy(buffer.bytes().data(), &sealed, sizeof(sealed));
+  if (planted(Bug::kSuperblockOneSlot)) slot = 0;
   return device.write(Layout(superblock).superblock_slot(slot).value() * kBlockBytes, buffer.bytes());
 }
 
@@ -101,6 +103,17 @@ Status write_superblock(BlockDevice& device, const DiskSuperblock& superblock) {
 
 Status write_superblock_copy(BlockDevice& device, const DiskSuperblock& superblock) {
   return write_superblock_to(device, superblock, (superblock.checkpoint + 2) % kSuperblockSlots);
+}
+
+Status wipe_torn_slot(BlockDevice& device, const DiskSuperblock& next, FunctionRef<Status()> flush) {
+  const BlockNo where = Layout(next).superblock_slot(next.checkpoint % kSuperblockSlots);
+  AlignedBuffer buffer(kBlockBytes);
+  // One that cannot be read is no reason not to go on: there are three more.
+  if (!device.read(where.value() * kBlockBytes, buffer.bytes()) || is_superblock(buffer.bytes())) return {};
+  // No zeros: whole sectors of a superblock are zero, and this write may be torn, too.
+  std::ranges::fill(buffer.bytes(), std::byte{0xff});
+  TRY(device.write(where.value() * kBlockBytes, buffer.bytes()));
+  return flush();
 }
 
 DiskTime disk_time(const Timespec& time) noexcept {

@@ -16,6 +16,7 @@
 #include "fs/layout.h"
 #include "kernel/block_device.h"
 #include "kernel/clock.h"
+#include "kernel/function_ref.h"
 #include "kernel/result.h"
 
 namespace weft::fs {
@@ -34,6 +35,11 @@ Result<FoundSuperblock> find_superblock(BlockDevice& device);
 Status write_superblock(BlockDevice& device, const DiskSuperblock& superblock);
 Status write_superblock_copy(BlockDevice& device, const DiskSuperblock& superblock);
 Status write_superblock_to(BlockDevice& device, const DiskSuperblock& superblock, std::uint32_t slot);
+
+// Before the first checkpoint of a mount. A torn write of the checkpoint that an earlier mount was at has left sectors of a superblock
+// with the number that `next` will have, in the slot it goes to; were the write of `next` torn as well, those and its own might make that
+// superblock whole, after its tables have been written over. So what is not whole in that slot is wiped, and flushed.
+Status wipe_torn_slot(BlockDevice& device, const DiskSuperblock& next, FunctionRef<Status()> flush);
 
 DiskTime disk_time(const Timespec& time) noexcept;
 

@@ -164,6 +164,25 @@ std::uint64_t DiskImage::hash_of(const Part* part, unsigned level) noexcept {
 
 std::uint64_t DiskImage::hash() const noexcept { return hash_of(root_.get(), height_); }
 
+std::uint64_t DiskImage::hash(std::uint64_t offset_bytes, std::uint64_t length_bytes) const noexcept {
+  std::uint64_t hash = 0;
+  for (std::uint64_t at = offset_bytes, end = offset_bytes + length_bytes; at < end;) {
+    const std::uint64_t within = at % kChunkBytes;
+    const std::uint64_t step = std::min(end - at, kChunkBytes - within);
+    const Leaf* leaf = find(at / kChunkBytes);
+    std::uint64_t part = 0;
+    if (leaf != nullptr && step == kChunkBytes) {
+      part = hash_of(leaf, 0);
+    } else if (leaf != nullptr && std::memcmp(leaf->bytes.data() + within, kZeros.data(), step) != 0) {
+      part = XXH3_64bits(leaf->bytes.data() + within, step);
+    }
+    const std::array<std::uint64_t, 2> placed{at - offset_bytes, part};
+    if (part != 0) hash += XXH3_64bits(placed.data(), sizeof placed);
+    at += step;
+  }
+  return hash;
+}
+
 void DiskImage::list(const Part* part, unsigned level, std::uint64_t base, std::vector<std::uint64_t>& into) {
   if (part == nullptr) return;
   if (level == 0) {

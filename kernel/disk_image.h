@@ -42,6 +42,8 @@ class DiskImage {
 
   // A 64-bit hash of the content (not of the size). After a write only what changed is hashed again.
   [[nodiscard]] std::uint64_t hash() const noexcept;
+  // Of a range; that of chunks that lie in it entirely is known already.
+  [[nodiscard]] std::uint64_t hash(std::uint64_t offset_bytes, std::uint64_t length_bytes) const noexcept;
   // Offsets of the chunks that have memory, ascending.
   [[nodiscard]] std::vector<std::uint64_t> chunks() const;
 

@@ -183,6 +183,15 @@ TEST(File, CopyRangeCopies) {
   EXPECT_EQ(code(m->copy_range(a, 0, a, 10, 100)), Errc::kInvalid);
 }
 
+TEST(File, CopiesWithinAFileEndWhereItEndedBefore) {
+  Mounted m;
+  const InodeNo a = m.file(kTop, "a");
+  m.write(a, 0, pattern(8192));
+  EXPECT_EQ(m->copy_range(a, 600, a, 9000, 8192).value(), 7592u);
+  EXPECT_EQ(m.attributes(a).size_bytes, 16592u);
+  EXPECT_EQ(m->copy_range(a, 16592, a, 0, 10).value(), 0u);
+}
+
 TEST(File, AppendsGoToTheEnd) {
   Mounted m;
   const InodeNo file = m.file(kTop, "f");

@@ -42,6 +42,11 @@ TreeModel::Code TreeModel::make(Id parent, const std::string& name, std::uint32_
   return {};
 }
 
+TreeModel::Id TreeModel::make_temporary(std::uint32_t mode) {
+  nodes_[next_].node = {.identity = next_, .mode = mode, .links = 0, .content = {}, .xattrs = {}};
+  return next_++;
+}
+
 void TreeModel::drop(Id id) {
   if (--nodes_[id].node.links == 0) nodes_.erase(id);
 }
@@ -114,6 +119,10 @@ TreeModel::Code TreeModel::rename(Id from_parent, const std::string& from, Id to
     return {};
   }
   nodes_[from_parent].names.erase(from);
+  if ((flags & 4) != 0) {
+    Id whiteout = 0;
+    static_cast<void>(make(from_parent, from, S_IFCHR, "", whiteout));
+  }
   nodes_[to_parent].names[to] = *source;
   if (target_dir) {
     --nodes_[to_parent].node.links;

@@ -31,15 +31,19 @@ class TreeModel {
   TreeModel();
 
   Code make(Id parent, const std::string& name, std::uint32_t mode, const std::string& target, Id& made);
+  // A file without a name, until link() gives it one.
+  Id make_temporary(std::uint32_t mode);
   Code link(Id file, Id parent, const std::string& name);
   Code unlink(Id parent, const std::string& name);
   Code remove_directory(Id parent, const std::string& name);
+  // RENAME_* of Linux: 1 does not replace, 2 exchanges, 4 leaves a whiteout.
   Code rename(Id from_parent, const std::string& from, Id to_parent, const std::string& to, std::uint32_t flags);
   Code write(Id file, std::uint64_t offset, const std::string& bytes);
   Code truncate(Id file, std::uint64_t size);
   Code punch(Id file, std::uint64_t offset, std::uint64_t length);
 
   [[nodiscard]] Node& at(Id id) { return nodes_.at(id); }
+  [[nodiscard]] bool exists(Id id) const { return nodes_.contains(id); }
   [[nodiscard]] std::vector<Id> directories() const;
   [[nodiscard]] std::vector<Id> files() const;
   // A name of the directory, or nothing.
