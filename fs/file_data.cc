@@ -7,6 +7,7 @@
 #include "fs/file_map.h"
 #include "kernel/check.h"
 #include "kernel/crc32c.h"
+#include "kernel/log.h"
 
 namespace weft::fs {
 namespace {
@@ -75,7 +76,12 @@ Status read_blocks(Volume& volume, Inode& inode, FileBlock first, std::span<std:
   const std::uint64_t count = into.size() / kBlockBytes;
   auto pieces = TRY(find_pieces(volume, inode, first, count));
   while (true) {
-    TRY(fetch(volume.device(), pieces, first, into));
+    if (auto status = fetch(volume.device(), pieces, first, into); !status) {
+      log_error("inode %llu: blocks from %llu of the file on: %s",
+                static_cast<unsigned long long>(inode.number().value()), static_cast<unsigned long long>(first.value()),
+                status.error().message().c_str());
+      return status;
+    }
     const auto mismatch = verify(pieces, first, into);
     if (!mismatch) return {};
     auto now = TRY(find_pieces(volume, inode, first, count));
