@@ -232,8 +232,9 @@ void ItemCheck::end_object() {
   if (record.data_blocks != object_.blocks) {
     findings_
         .add(Problem::kBlockCount, number,
-             fmt::format("inode {}: says that it has {} blocks, but has {}", object_.number, record.data_blocks.get(),
-                         object_.blocks))
+             fmt::format("inode {}: says that it has {} blocks, but has {}{}", object_.number, record.data_blocks.get(),
+                         object_.blocks,
+                         record.data_blocks > object_.blocks ? "; what was in the others reads as zeros" : ""))
         .fixes.push_back(set_field(number, InodeField::kDataBlocks, object_.blocks));
   }
   if (type == S_IFLNK) end_symlink();
