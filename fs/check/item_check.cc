@@ -95,6 +95,9 @@ bool ItemCheck::may_be(std::uint32_t type) const {
   return !object_.record || object_.bad_mode || (object_.record->mode & S_IFMT) == type;
 }
 
+// An unlinked inode that is being freed, a few keys at a time: what is left of it need not fit together.
+bool ItemCheck::is_going() const { return object_.orphan && object_.record && object_.record->links == 0; }
+
 void ItemCheck::system_item(Key key, std::span<const std::byte> value) {
   if (key.kind() != KeyKind::kOrphan) return stray(key, "belongs to no inode");
   if (key.offset() == 0) return stray(key, "of no inode");
@@ -222,7 +225,7 @@ void ItemCheck::end_object() {
                          object_.entries))
         .fixes.push_back(set_field(number, InodeField::kEntryCount, object_.entries));
   }
-  if (record.xattr_count != object_.xattrs) {
+  if (record.xattr_count != object_.xattrs && !is_going()) {
     findings_
         .add(Problem::kXattrCount, number,
              fmt::format("inode {}: says that it has {} extended attributes, but has {}", object_.number,
@@ -237,7 +240,7 @@ void ItemCheck::end_object() {
                          record.data_blocks > object_.blocks ? "; what was in the others reads as zeros" : ""))
         .fixes.push_back(set_field(number, InodeField::kDataBlocks, object_.blocks));
   }
-  if (type == S_IFLNK) end_symlink();
+  if (type == S_IFLNK && !is_going()) end_symlink();
 }
 
 // ----------------------------------------------------------------------------------------------------- symlink
@@ -309,6 +312,7 @@ void ItemCheck::xattr_data_item(Key key, std::span<const std::byte> value) {
   const std::uint64_t offset = key.offset() >> 8;
   const std::uint64_t chunk = key.offset() & 0xff;
   const auto owner = std::ranges::find(object_.long_xattrs, offset, &Xattr::offset);
+  if (is_going()) return;
   if (owner == object_.long_xattrs.end()) return stray(key, "belongs to no attribute");
   const std::uint64_t due = std::min<std::uint64_t>(kXattrChunkBytes, owner->value_bytes - owner->found_bytes);
   if (chunk != owner->next_chunk || value.size() != due || due == 0) {
@@ -320,6 +324,7 @@ void ItemCheck::xattr_data_item(Key key, std::span<const std::byte> value) {
 }
 
 void ItemCheck::end_xattrs() {
+  if (is_going()) return;
   for (const Xattr& xattr : object_.long_xattrs) {
     if (xattr.found_bytes == xattr.value_bytes) continue;
     const InodeNo number(object_.number);
