@@ -59,7 +59,7 @@ void ItemCheck::item(Key key, std::span<const std::byte> value) {
     object_.orphan = std::ranges::binary_search(facts_.orphans, key.object);
   }
   if (key.object == kSystemObject.value()) return system_item(key, value);
-  if (key.object > kMaxKeyOffset) return stray(key, "of an inode number that cannot be");
+  if (key.object >= kMaxInodeNo) return stray(key, "of an inode number that cannot be");
   ++object_.items;
   switch (key.kind()) {
     case KeyKind::kInode: return inode_item(key, value);
@@ -183,7 +183,7 @@ void ItemCheck::make_up_record(std::uint32_t type) {
 }
 
 void ItemCheck::end_object() {
-  if (object_.number == 0 || object_.number > kMaxKeyOffset || object_.items == 0) return;
+  if (object_.number == 0 || object_.number >= kMaxInodeNo || object_.items == 0) return;
   const InodeNo number(object_.number);
   InodeState state{.number = object_.number};
   facts_.highest_inode = std::max(facts_.highest_inode, object_.number);
