@@ -35,6 +35,11 @@ Status write_superblock(BlockDevice& device, const DiskSuperblock& superblock);
 Status write_superblock_copy(BlockDevice& device, const DiskSuperblock& superblock);
 Status write_superblock_to(BlockDevice& device, const DiskSuperblock& superblock, std::uint32_t slot);
 
+// Where those two put the newest, and whether it is there. Parks.
+[[nodiscard]] BlockNo newest_superblock(const DiskSuperblock& superblock) noexcept;
+[[nodiscard]] BlockNo newest_superblock_copy(const DiskSuperblock& superblock) noexcept;
+Status verify_superblock(BlockDevice& device, const DiskSuperblock& superblock, BlockNo where);
+
 DiskTime disk_time(const Timespec& time) noexcept;
 
 }  // namespace weft::fs

@@ -368,6 +368,15 @@ void Volume::report_damage(const Error& error, bool fatal) { parts_->damaged(err
 
 void Volume::shut_down() { parts_->journal.fail_for_good(Error(Errc::kClosed, "the file system has been shut down")); }
 
+Result<VerifiedLeaf> Volume::verify_leaf(Key key) { return parts_->tree.verify_leaf(key); }
+
+Result<std::uint64_t> Volume::verify_groups(std::uint64_t first, std::uint64_t count,
+                                            FunctionRef<void(BlockNo, const Error&)> bad) {
+  return parts_->checkpointer.verify(first, count, bad);
+}
+
+std::uint64_t Volume::group_count() const noexcept { return parts_->layout.group_count; }
+
 Result<std::uint64_t> Volume::trim(BlockNo first, std::uint64_t count, std::uint64_t min_blocks) {
   Parts& parts = *parts_;
   if (parts.options.read_only) return fail(Errc::kReadOnly);

@@ -30,7 +30,7 @@ using Id = TreeModel::Id;
 using Code = TreeModel::Code;
 
 constexpr std::uint64_t kVolumeBytes = 5 * kMiB;
-constexpr unsigned kMaxSteps = 300;
+constexpr unsigned kMaxSteps = 150;
 constexpr std::size_t kMaxHistory = 200;
 constexpr std::uint64_t kMaxHeld = 8;
 const Caller kRoot{};
