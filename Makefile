@@ -218,6 +218,10 @@ test-bare:  ## make test and make run in a bare Debian 12 made by debootstrap; n
 asan tsan ubsan:  ## unit tests under a sanitizer of clang-19
 	@WEFT_TEST_SECONDS=$${WEFT_TEST_SECONDS:-900} $(MAKE) --no-print-directory FLAVOUR=$@ unit-tests
 
+.PHONY: faults
+faults: $(B)/unit/fs  ## every fault point: each request failing or lying, each block rotten, each fill level (WEFT_TEST_SEED chooses other ones)
+	@WEFT_FAULTS=all $< --gtest_filter='Fault*' --gtest_brief=1
+
 FUZZ_SECONDS ?= 60
 fuzz:  ## search with every fuzz target for FUZZ_SECONDS (60) each; findings go to build/fuzz/findings
 	@$(MAKE) --no-print-directory FLAVOUR=fuzz fuzzers

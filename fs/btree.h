@@ -70,6 +70,19 @@ struct FrozenTree {
   std::vector<FrozenNode> nodes;  // ascending by block
 };
 
+// A leaf, and the nodes above it of which it is the first, read anew from the device whatever the cache has.
+struct VerifiedLeaf {
+  Key low;  // of the leaf; of the node that keeps from it, if that is not to be had
+  Key high;
+  std::uint32_t nodes = 0;  // read; what is not on the device yet is not
+  bool readable = true;     // so that its items can be had
+  struct Bad {
+    BlockNo block;
+    Error why;
+  };
+  std::vector<Bad> bad;
+};
+
 class BTree {
  public:
   BTree(BlockDevice& device, Allocator& allocator, const BTreeConfig& config);
@@ -122,6 +135,10 @@ class BTree {
     std::uint64_t used_bytes = 0;  // of items, in leaves
   };
   Result<Totals> check(FunctionRef<void(BlockNo)> visit);
+
+  // For an online check: the leaf that covers `key`. Of each node a walk along the leaves verifies one copy, that of the device, while
+  // others change the tree; a node that is freed meanwhile is no alarm.
+  Result<VerifiedLeaf> verify_leaf(Key key);
 
   // All of the tree in order of keys, for fsck: a node that cannot be read or believed is told to the visitor, and what lies
   // beside it is visited all the same. Wants a tree that nobody changes meanwhile.

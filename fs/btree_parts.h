@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_set>
 #include <vector>
@@ -71,6 +72,9 @@ struct BTree::Parts {
     bool failed = false;  // reading it, the last time
   };
   Status load(const MissingNode& missing, Retry& retry);
+
+  // btree_verify.cc: what is wrong with the device's copy of a clean node; nothing also if the tree has no such node any more.
+  std::optional<Error> verify(const MissingNode& node) const;
 
   // -- btree_walk.cc: fills in those of `pages` that are null, each as `wanted` says or with why there is none in `errors`.
   void read_children(std::span<const MissingNode> wanted, std::span<PageRef> pages, std::span<Status> errors);

@@ -121,6 +121,7 @@ Status Checkpointer::run_locked() {
     return status;
   }
   superblock_ = next;
+  ran_ = true;
   groups_.commit(staged);
   tree_.written(tree);
   (void)allocator_.thaw(std::move(space));
@@ -134,6 +135,22 @@ Status Checkpointer::run_locked() {
   meter_latency_.add(static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count()));
   return {};
+}
+
+Result<std::uint64_t> Checkpointer::verify(std::uint64_t first_group, std::uint64_t count,
+                                           FunctionRef<void(BlockNo, const Error&)> bad) {
+  const std::lock_guard lock(run_lock_);
+  if (auto failure = journal_.failure()) return fail(std::move(*failure));
+  std::uint64_t blocks = 0;
+  // A mount that has written none knows of one copy only.
+  if (first_group == 0 && ran_) {
+    for (const BlockNo where : {newest_superblock(superblock_), newest_superblock_copy(superblock_)}) {
+      ++blocks;
+      if (auto status = verify_superblock(device_, superblock_, where); !status) bad(where, status.error());
+    }
+  }
+  blocks += groups_.verify(superblock_, first_group, count, bad);
+  return blocks;
 }
 
 // So that a full volume can still delete: every path of the tree, which may have grown, copied anew for several transactions at once.

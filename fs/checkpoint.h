@@ -27,6 +27,7 @@
 #include "fs/journal.h"
 #include "fs/lock_ranks.h"
 #include "kernel/block_device.h"
+#include "kernel/function_ref.h"
 #include "kernel/metrics.h"
 #include "kernel/result.h"
 #include "sched/mutex.h"
@@ -65,6 +66,10 @@ class Checkpointer {
   // checkpoint frees and may be many.
   Status run_once_since(CheckpointNo seen);
   [[nodiscard]] CheckpointNo done() const noexcept { return CheckpointNo(done_.load(std::memory_order_acquire)); }
+  // Reads superblocks (with group 0), table blocks and bitmaps of groups [first, first + count) anew, as the newest checkpoint has
+  // them; checkpoints wait meanwhile. The number of blocks read. Parks.
+  Result<std::uint64_t> verify(std::uint64_t first_group, std::uint64_t count,
+                               FunctionRef<void(BlockNo, const Error&)> bad);
   // For what the mount changes before its first checkpoint; not while one runs.
   [[nodiscard]] DiskSuperblock& superblock() noexcept { return superblock_; }
 
@@ -86,6 +91,7 @@ class Checkpointer {
   sched::Mutex run_lock_{kCheckpointLock};
   DiskSuperblock superblock_;  // the newest durable one; guarded by run_lock_
   bool first_ = true;          // none has been tried yet; guarded by run_lock_
+  bool ran_ = false;           // since the mount; guarded by run_lock_
   std::atomic<std::uint64_t> done_;
 };
 

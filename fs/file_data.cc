@@ -8,6 +8,7 @@
 #include "fs/file_map.h"
 #include "kernel/check.h"
 #include "kernel/crc32c.h"
+#include "kernel/log.h"
 
 namespace weft::fs {
 namespace {
@@ -78,7 +79,12 @@ Status read_blocks(Volume& volume, Inode& inode, FileBlock first, std::span<std:
   while (true) {
     // What the pieces map was counted before it was mapped.
     if (inode.data_in_flight != 0) volume.data_in_flight().wait_for_begun();
-    TRY(fetch(volume.device(), pieces, first, into));
+    if (auto status = fetch(volume.device(), pieces, first, into); !status) {
+      log_error("inode %llu: blocks from %llu of the file on: %s",
+                static_cast<unsigned long long>(inode.number().value()), static_cast<unsigned long long>(first.value()),
+                status.error().message().c_str());
+      return status;
+    }
     const auto mismatch = verify(pieces, first, into);
     if (!mismatch) return {};
     auto now = TRY(find_pieces(volume, inode, first, count));

@@ -147,7 +147,7 @@ Status check_superblock(const DiskSuperblock& superblock, BlockNo where, std::ui
   if (superblock.next_lsn == 0 || superblock.next_lsn > kMaxCounter) {
     return bad_superblock(where, "next_lsn", superblock.next_lsn);
   }
-  if (superblock.next_inode < kFirstFreeInode.value() || superblock.next_inode > kMaxCounter) {
+  if (superblock.next_inode < kFirstFreeInode.value() || superblock.next_inode > kMaxInodeNo) {
     return bad_superblock(where, "next_inode", superblock.next_inode);
   }
   if (superblock.inode_count == 0 || superblock.inode_count >= superblock.next_inode) {
@@ -254,6 +254,8 @@ Status check_change(const ChangeView& change, const Layout& layout) {
   if (!known_kind(change.key.kind())) {
     return fail(Errc::kCorrupt, fmt::format("a key of kind {}", static_cast<unsigned>(change.key.kind())));
   }
+  if (change.key.object >= kMaxInodeNo)
+    return fail(Errc::kCorrupt, fmt::format("a key of inode {}", change.key.object));
   if ((change.flags & ~kChangeFreshData) != 0)
     return fail(Errc::kCorrupt, fmt::format("change flags {:#x}", change.flags));
   switch (change.kind) {

@@ -94,6 +94,39 @@ Status GroupTable::load_bitmap(std::uint32_t group, std::span<std::byte, kBlockB
   return check_bitmap(bitmap, entry, layout_, group, where);
 }
 
+std::uint64_t GroupTable::verify(const DiskSuperblock& newest, std::uint64_t first, std::uint64_t count,
+                                 FunctionRef<void(BlockNo, const Error&)> bad) {
+  std::uint64_t blocks = 0;
+  AlignedBuffer memory(kBlockBytes);
+  const std::span<std::byte, kBlockBytes> buffer(memory.bytes().data(), kBlockBytes);
+  const std::uint64_t end = std::min<std::uint64_t>(first + count, layout_.group_count);
+  for (std::uint64_t group = first; group < end; ++group) {
+    if (group % kGroupsPerTableBlock == 0) {
+      const std::uint64_t index = group / kGroupsPerTableBlock;
+      const BlockNo where = layout_.table_block(index, table_slot(newest, index));
+      ++blocks;
+      Status status = device_.read(where.value() * kBlockBytes, buffer);
+      if (status) {
+        DiskGroupTable table;
+        std::memcpy(&table, buffer.data(), sizeof(table));
+        status = check_group_table(table, newest, layout_, index, where);
+      }
+      if (!status) bad(where, status.error());
+    }
+    DiskGroup entry;
+    {
+      const std::lock_guard lock(lock_);
+      entry = groups_[group];
+    }
+    if ((entry.flags & kGroupUninitialised) != 0) continue;
+    ++blocks;
+    const auto number = static_cast<std::uint32_t>(group);
+    if (Status status = load_bitmap(number, buffer); !status)
+      bad(layout_.bitmap_block(number, entry.slot), status.error());
+  }
+  return blocks;
+}
+
 std::vector<std::uint32_t> GroupTable::free_counts() const {
   const std::lock_guard lock(lock_);
   std::vector<std::uint32_t> counts;

@@ -20,6 +20,7 @@
 #include "fs/format.h"
 #include "fs/layout.h"
 #include "kernel/block_device.h"
+#include "kernel/function_ref.h"
 #include "kernel/result.h"
 
 namespace weft::fs {
@@ -43,6 +44,10 @@ class GroupTable final : public BitmapSource {
 
   Status load_bitmap(std::uint32_t group, std::span<std::byte, kBlockBytes> bitmap) override;
   [[nodiscard]] std::vector<std::uint32_t> free_counts() const;
+
+  // Reads table blocks and bitmaps of groups [first, first + count) anew, as `newest` has them; while no checkpoint runs. Blocks read.
+  std::uint64_t verify(const DiskSuperblock& newest, std::uint64_t first, std::uint64_t count,
+                       FunctionRef<void(BlockNo, const Error&)> bad);
 
   struct Write {
     BlockNo block;

@@ -8,6 +8,7 @@
 
 #include "fs/format_check.h"
 #include "kernel/check.h"
+#include "kernel/log.h"
 #include "kernel/planted_bug.h"
 #include "kernel/trace.h"
 #include "kernel/units.h"
@@ -133,8 +134,9 @@ Status Journal::write_out_if_much() {
 }
 
 Status Journal::make_durable(Lsn lsn) {
-  if (durable() >= lsn || planted(Bug::kAcknowledgedUnwritten)) return {};
+  if ((durable() >= lsn && !failed()) || planted(Bug::kAcknowledgedUnwritten)) return {};
   std::unique_lock lock(lock_);
+  if (failure_) return fail(*failure_);  // J4: not even of what was durable before
   // Of what was never committed nobody can wait.
   const std::uint64_t wanted = std::min(lsn.value(), next_lsn_ - 1);
   while (durable_.load(std::memory_order_relaxed) < wanted) {
@@ -247,13 +249,12 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
   Status status = write_records(planned, batch_, flushed, checkpoint);
   if (status && flush) status = flush_device(data_until);
 
+  if (!status)
+    fail_for_good(Error(status.error()).with("the log could not be written, the volume is read-only from here on"));
+
   lock.lock();
   leading_ = false;
-  if (!status) {
-    if (!failure_)
-      failure_ = std::move(status).error().with("the log could not be written, the volume is read-only from here on");
-    failed_.store(true, std::memory_order_release);
-  } else {
+  if (status) {
     written_ = std::max(written_, last_lsn);
     JournalCounts more{.records = planned.size()};
     for (const Planned& record : planned) more.transactions += record.transactions, more.bytes += record.stored_bytes;
@@ -324,7 +325,11 @@ Status Journal::flush_device(DataInFlight::Moment data_until) {
 void Journal::fail_for_good(Error error) {
   {
     std::unique_lock lock(lock_);
-    if (!failure_) failure_ = std::move(error);
+    if (!failure_) {
+      // Closing and shutting down are nothing to complain of.
+      if (error.code() != Errc::kClosed) log_error("%s: %s", device_.name().c_str(), error.message().c_str());
+      failure_ = std::move(error);
+    }
     failed_.store(true, std::memory_order_release);
   }
   led_.notify_all();

@@ -33,6 +33,8 @@ enum class KeyKind : std::uint8_t {
 };
 
 inline constexpr std::uint64_t kMaxKeyOffset = (std::uint64_t{1} << 56) - 1;
+// Far from kMaxKeyOffset, so that an orphan's key can name every inode that there will ever be.
+inline constexpr std::uint64_t kMaxInodeNo = std::uint64_t{1} << 55;
 inline constexpr InodeNo kSystemObject{0};
 inline constexpr InodeNo kRootInode{1};
 inline constexpr InodeNo kFirstFreeInode{16};  // 2..15 are kept for objects of later versions

@@ -116,6 +116,25 @@ Status wipe_torn_slot(BlockDevice& device, const DiskSuperblock& next, FunctionR
   return flush();
 }
 
+BlockNo newest_superblock(const DiskSuperblock& superblock) noexcept {
+  return Layout(superblock).superblock_slot(superblock.checkpoint % kSuperblockSlots);
+}
+
+BlockNo newest_superblock_copy(const DiskSuperblock& superblock) noexcept {
+  return Layout(superblock).superblock_slot((superblock.checkpoint + 2) % kSuperblockSlots);
+}
+
+Status verify_superblock(BlockDevice& device, const DiskSuperblock& superblock, BlockNo where) {
+  AlignedBuffer buffer(kBlockBytes);
+  TRY(device.read(where.value() * kBlockBytes, buffer.bytes()));
+  DiskSuperblock found;
+  std::memcpy(&found, buffer.bytes().data(), sizeof(found));
+  if (is_superblock(buffer.bytes()) && found.uuid == superblock.uuid && found.checkpoint == superblock.checkpoint)
+    return {};
+  return fail(Errc::kCorrupt, fmt::format("superblock at block {}: not that of checkpoint {}", where.value(),
+                                          superblock.checkpoint.get()));
+}
+
 DiskTime disk_time(const Timespec& time) noexcept {
   DiskTime result;
   result.seconds = static_cast<std::uint64_t>(time.seconds);

@@ -40,6 +40,10 @@ Status write_superblock_to(BlockDevice& device, const DiskSuperblock& superblock
 // with the number that `next` will have, in the slot it goes to; were the write of `next` torn as well, those and its own might make that
 // superblock whole, after its tables have been written over. So what is not whole in that slot is wiped, and flushed.
 Status wipe_torn_slot(BlockDevice& device, const DiskSuperblock& next, FunctionRef<Status()> flush);
+// Where write_superblock() and write_superblock_copy() put the newest, and whether it is there. Parks.
+[[nodiscard]] BlockNo newest_superblock(const DiskSuperblock& superblock) noexcept;
+[[nodiscard]] BlockNo newest_superblock_copy(const DiskSuperblock& superblock) noexcept;
+Status verify_superblock(BlockDevice& device, const DiskSuperblock& superblock, BlockNo where);
 
 DiskTime disk_time(const Timespec& time) noexcept;
 

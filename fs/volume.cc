@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "fs/allocator.h"
@@ -71,6 +72,22 @@ JournalConfig journal_config(const DiskSuperblock& superblock, const Layout& lay
 
 }  // namespace
 
+// Bitmaps on their way to the allocator; one that cannot be believed is reported before somebody's operation fails by it.
+class ReportedBitmaps final : public BitmapSource {
+ public:
+  using Report = std::function<void(const Error&)>;
+  ReportedBitmaps(GroupTable& groups, Report report) : groups_(groups), report_(std::move(report)) {}
+  Status load_bitmap(std::uint32_t group, std::span<std::byte, kBlockBytes> bitmap) override {
+    Status status = groups_.load_bitmap(group, bitmap);
+    if (!status) report_(status.error());
+    return status;
+  }
+
+ private:
+  GroupTable& groups_;
+  Report report_;
+};
+
 struct Volume::Parts {
   Parts(BlockDevice& device_in, const VolumeOptions& options_in, const DiskSuperblock& found,
         std::unique_ptr<GroupTable> groups_in, const LogPlan& plan)
@@ -83,7 +100,8 @@ struct Volume::Parts {
         superblock(found),
         layout(found),
         groups(std::move(groups_in)),
-        allocator(allocator_config(layout, *groups), *groups),
+        bitmaps(*groups, [this](const Error& error) { unreadable(error); }),
+        allocator(allocator_config(layout, *groups), bitmaps),
         tree(device, allocator, tree_config(found, options)),
         journal(device, journal_config(found, layout, plan, options)),
         checkpointer(device, found, tree, allocator, *groups, journal, counters, metrics),
@@ -100,6 +118,12 @@ struct Volume::Parts {
   Result<Reservation> reserve_space(const TransactionNeeds& needs);
   void request_checkpoint();
   void damaged(const Error& error, bool fatal);
+  void unreadable(const Error& error);
+  template <typename R>
+  R reported(R result) {
+    if (!result) unreadable(result.error());
+    return result;
+  }
 
   const VolumeOptions options;
   Metrics& metrics;
@@ -110,6 +134,7 @@ struct Volume::Parts {
   const DiskSuperblock superblock;  // as found: for what does not change while mounted
   const Layout layout;
   std::unique_ptr<GroupTable> groups;
+  ReportedBitmaps bitmaps;
   Allocator allocator;
   BTree tree;
   Journal journal;
@@ -193,15 +218,15 @@ Volume::~Volume() = default;
 // ------------------------------------------------------------------------------------------------------- reading
 
 Result<bool> Volume::get(Key key, FunctionRef<void(std::span<const std::byte>)> visit) {
-  return parts_->tree.get(key, visit);
+  return parts_->reported(parts_->tree.get(key, visit));
 }
 
 Status Volume::scan(Key from, Key to, FunctionRef<bool(Key, std::span<const std::byte>)> visit) {
-  return parts_->tree.scan(from, to, visit);
+  return parts_->reported(parts_->tree.scan(from, to, visit));
 }
 
 Result<bool> Volume::last(Key from, Key to, FunctionRef<void(Key, std::span<const std::byte>)> visit) {
-  return parts_->tree.last(from, to, visit);
+  return parts_->reported(parts_->tree.last(from, to, visit));
 }
 
 // ------------------------------------------------------------------------------------------------------ changing
@@ -263,7 +288,11 @@ Result<Lsn> Volume::commit(Transaction&& transaction) {
   if (auto status = parts.apply(bytes, [&] { lsn = parts.journal.append(bytes, std::move(transaction.log_room_)); });
       !status) {
     // Part of it may be in the tree.
-    if (status.error() == Errc::kCorrupt) parts.damaged(status.error(), true);
+    if (status.error() == Errc::kCorrupt) {
+      parts.damaged(status.error(), true);
+    } else {
+      parts.unreadable(status.error());
+    }
     return fail(std::move(status).error());
   }
   parts.commits.add();
@@ -329,16 +358,28 @@ void Volume::Parts::damaged(const Error& error, bool fatal) {
   if (fatal) journal.fail_for_good(error);
 }
 
+// Metadata that could not be had: whoever asked gets the error, and whoever runs this a line.
+void Volume::Parts::unreadable(const Error& error) {
+  if (error.code() == Errc::kCorrupt) return damaged(error, false);
+  if (error.code() == Errc::kIo) log_error("%s: metadata: %s", device.name().c_str(), error.message().c_str());
+}
+
 void Volume::report_damage(const Error& error, bool fatal) { parts_->damaged(error, fatal); }
 
 DataInFlight& Volume::data_in_flight() noexcept { return parts_->journal.data_in_flight(); }
 
-void Volume::fail_for_good(Error error) {
-  log_error("%s: %s", parts_->device.name().c_str(), error.message().c_str());
-  parts_->journal.fail_for_good(std::move(error));
-}
+void Volume::fail_for_good(Error error) { parts_->journal.fail_for_good(std::move(error)); }
 
 void Volume::shut_down() { parts_->journal.fail_for_good(Error(Errc::kClosed, "the file system has been shut down")); }
+
+Result<VerifiedLeaf> Volume::verify_leaf(Key key) { return parts_->tree.verify_leaf(key); }
+
+Result<std::uint64_t> Volume::verify_groups(std::uint64_t first, std::uint64_t count,
+                                            FunctionRef<void(BlockNo, const Error&)> bad) {
+  return parts_->checkpointer.verify(first, count, bad);
+}
+
+std::uint64_t Volume::group_count() const noexcept { return parts_->layout.group_count; }
 
 Result<std::uint64_t> Volume::trim(BlockNo first, std::uint64_t count, std::uint64_t min_blocks) {
   Parts& parts = *parts_;

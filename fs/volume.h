@@ -43,6 +43,8 @@ class DataInFlight;
 
 namespace weft::fs {
 
+struct VerifiedLeaf;  // fs/btree.h
+
 struct VolumeOptions {
   bool read_only = false;                   // replays in memory only; writes nothing
   std::uint64_t cache_bytes = 64 << 20;     // tree nodes kept in memory, dirty ones included
@@ -108,6 +110,11 @@ class Volume {
   void fail_for_good(Error error);
   // From here on nothing is written any more (FS_IOC_SHUTDOWN); make_durable() of what is not durable fails.
   void shut_down();
+  // For fs/scrub.h: what is on the device, read past all caches. See BTree::verify_leaf() and Checkpointer::verify().
+  Result<VerifiedLeaf> verify_leaf(Key key);
+  Result<std::uint64_t> verify_groups(std::uint64_t first, std::uint64_t count,
+                                      FunctionRef<void(BlockNo, const Error&)> bad);
+  [[nodiscard]] std::uint64_t group_count() const noexcept;
   // Free space handed to the device as discards; bytes discarded. Considers [first, first + count) and runs of at least `min_blocks`.
   Result<std::uint64_t> trim(BlockNo first, std::uint64_t count, std::uint64_t min_blocks);
 

@@ -1,4 +1,4 @@
-// tools/weft.cc - weft: looks into Weft file systems, and trims them. The command line of tools/weft_commands.h.
+// tools/weft.cc - weft: looks into Weft file systems, trims and scrubs them. The command line of tools/weft_commands.h.
 //
 // See tools/man/weft.8. Exit codes: 0 all well, 1 failure or damage was shown, 2 wrong usage.
 #include <fmt/format.h>
@@ -28,7 +28,8 @@ struct Wish {
   bool json = false;
   DumpOptions dump;
   std::string offset, length, minimum;
-  bool verbose = false;
+  std::string rate;
+  bool progress = false;
 };
 
 bool is_directory(const std::string& path) {
@@ -102,11 +103,28 @@ Status trim(const Wish& wish) {
   return {};
 }
 
+Status scrub(const Wish& wish, Printer& print) {
+  if (!is_directory(wish.image)) {
+    return fail(Errc::kInvalid, wish.image + ": not a mount point; what is not mounted is for fsck.weft --data");
+  }
+  ScrubOptions options;
+  if (!wish.rate.empty()) {
+    options.bytes_per_second = TRY(parse_size(wish.rate));
+    if (options.bytes_per_second == 0) return fail(Errc::kInvalid, "a rate of 0");
+  }
+  ProgressBar bar("scrub", wish.progress ? ProgressBar::When::kAlways : ProgressBar::When::kOnTerminal);
+  options.progress = [&](std::uint64_t done, std::uint64_t total) { bar.update(done, total); };
+  return scrub_mount(wish.image, options, [&](const Report& report) {
+    bar.finish();
+    print(report);
+  });
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   Wish wish;
-  CLI::App app("Looks into Weft file systems, and trims them.", "weft");
+  CLI::App app("Looks into Weft file systems, trims and scrubs them.", "weft");
   app.require_subcommand(1);
   app.set_version_flag("-V,--version", fmt::format("{} {}", kProgram, kVersion));
   const auto subcommand = [&](const char* name, const char* about) {
@@ -129,6 +147,10 @@ int main(int count, char** words) {
   trim_command->add_option("-o,--offset", wish.offset, "From this byte of the volume (0)");
   trim_command->add_option("-l,--length", wish.length, "So many bytes (to the end)");
   trim_command->add_option("-m,--minimum", wish.minimum, "Leave out free extents that are smaller");
+  CLI::App* scrub_command = subcommand("scrub", "Read all of a mounted volume and compare it with its checksums");
+  scrub_command->add_option("MOUNTPOINT", wish.image, "Any directory of the mount")->required();
+  scrub_command->add_option("-r,--rate", wish.rate, "Read at most so many bytes a second");
+  scrub_command->add_flag("-p,--progress", wish.progress, "Show progress also where there is no terminal");
   app.footer("Exit codes: 0 all well, 1 failure or damage was shown, 2 wrong usage. See weft(8).");
   try {
     app.parse(count, words);
@@ -144,6 +166,7 @@ int main(int count, char** words) {
   }
   if (stat_command->parsed()) done = stat(wish, print);
   if (trim_command->parsed()) done = trim(wish);
+  if (scrub_command->parsed()) done = scrub(wish, print);
   if (!done) {
     std::fflush(stdout);
     complain(kProgram, done.error());

@@ -61,6 +61,9 @@ Result<CheckReport> check_volume(BlockDevice& device, const CheckOptions& option
       if (!volume->lost().empty() && !options.only_safe) {
         TRY(volume->rebuild(options.progress));
         for (Finding& finding : findings.list()) finding.repaired = finding.problem == Problem::kTreeNode;
+      } else if (volume->replay_failed() && !options.only_safe) {
+        // The checkpoint to come is the end of the log; the next round looks at what it leaves.
+        for (Finding& finding : findings.list()) finding.repaired = finding.problem == Problem::kLog;
       } else {
         TRY(repair(*volume, options.only_safe));
       }

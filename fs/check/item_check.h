@@ -100,6 +100,7 @@ class ItemCheck {
   void field(InodeField which, std::uint64_t number, std::string message);
   // The type of the inode at hand is one of `types`, or not known.
   [[nodiscard]] bool may_be(std::uint32_t type) const;
+  [[nodiscard]] bool is_going() const;
 
   const NameHash hash_;
   Findings& findings_;

@@ -1,6 +1,6 @@
-// fs/fuse/ioctl.cc - the ioctls of Linux file systems that reach a server: flags, project, label, trim, shutdown.
+// fs/fuse/ioctl.cc - the ioctls of Linux file systems that reach a server: flags, project, label, trim, shutdown; and one of ours, scrub.
 //
-// The kernel checks ownership for flags and project; trim and shutdown ask for CAP_SYS_ADMIN, which only /proc can tell
+// The kernel checks ownership for flags and project; trim, scrub and shutdown ask for CAP_SYS_ADMIN, which only /proc can tell
 // (requests that create nothing do not carry the caller's ids).
 #include <linux/capability.h>
 #include <linux/fs.h>
@@ -14,6 +14,8 @@
 
 #include "fs/format.h"
 #include "fs/fuse/handlers.h"
+#include "fs/fuse/scrub_ioctl.h"
+#include "fs/scrub.h"
 
 namespace weft::fs::fuse {
 
@@ -113,6 +115,34 @@ Status trim(Session& session, Exchange& exchange, const fuse_ioctl_in& in) {
   return {};
 }
 
+Status scrub(Session& session, Exchange& exchange, const fuse_ioctl_in& in) {
+  auto argument = TRY(take_argument<ScrubArgument>(exchange, in));
+  TRY(require_admin(exchange));
+  const ScrubStep step =
+      TRY(scrub_step(session.file_system().volume(),
+                     {.phase = argument.phase, .object = argument.object, .tag = argument.tag}, argument.max_blocks));
+  argument = {};
+  argument.phase = step.next.phase;
+  argument.object = step.next.object;
+  argument.tag = step.next.tag;
+  argument.done = step.done ? 1 : 0;
+  argument.metadata_blocks = step.metadata_blocks;
+  argument.data_blocks = step.data_blocks;
+  argument.unchecked_blocks = step.unchecked_blocks;
+  argument.files = step.files;
+  argument.errors = step.errors;
+  for (const ScrubFinding& finding : step.findings) {
+    if (argument.findings == argument.list.size()) break;
+    argument.list[argument.findings++] = {.problem = static_cast<std::uint32_t>(finding.problem),
+                                          .count = static_cast<std::uint32_t>(finding.count),
+                                          .inode = finding.inode.value(),
+                                          .file_block = finding.file_block.value(),
+                                          .block = finding.block.value()};
+  }
+  reply_ioctl(exchange, in.out_size, as_bytes_of(argument));
+  return {};
+}
+
 }  // namespace
 
 Status on_ioctl(Session& session, Exchange& exchange) {
@@ -150,6 +180,7 @@ Status on_ioctl(Session& session, Exchange& exchange) {
       return {};
     }
     case FITRIM: return trim(session, exchange, in);
+    case kScrub: return scrub(session, exchange, in);
     case kShutdown:
       // Its argument (whether to flush the log first) stays in the kernel: flush, which is the gentler of the two.
       TRY(require_admin(exchange));

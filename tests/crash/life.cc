@@ -545,7 +545,9 @@ class Player {
       const bool append = verb == "append";
       const std::uint64_t offset = append ? node.content.size() : number(operation, 2);
       const auto bytes = content(number(operation, append ? 2 : 3));
-      const auto got = fs_->write(*inode, append ? 0 : offset, bytes, false, append);
+      // As the page cache does it, so that the data comes after the commit; by `append` as direct writes do.
+      const fs::WriteAccepted behind = [](std::size_t) {};
+      const auto got = fs_->write(*inode, append ? 0 : offset, bytes, false, append, append ? nullptr : behind);
       if (got) wrote(*id, offset, text_of(bytes).substr(0, *got));
       return {code(got), std::nullopt};
     }

@@ -36,6 +36,12 @@ TEST(FormatCheck, HostileTransactionsAreRefused) {
   EXPECT_FALSE(check_transaction(map(1000, kMaxPlainBlocks + 1, kExtentUnwritten, 0, 0), layout));
   EXPECT_FALSE(check_transaction(map(1000, 2, 0, 2, kMaxKeyOffset), layout));
 
+  test::RawChange put;
+  put.key = Key(InodeNo(kMaxInodeNo - 1), KeyKind::kInode, 0);
+  EXPECT_TRUE(check_transaction(test::raw_transaction(std::span(&put, 1)), layout));
+  put.key = Key(InodeNo(kMaxInodeNo), KeyKind::kInode, 0);
+  EXPECT_FALSE(check_transaction(test::raw_transaction(std::span(&put, 1)), layout)) << "no orphan's key could name it";
+
   const std::uint64_t seed = 11;
   RecordProperty("seed", std::to_string(seed));
   Random random(seed);

@@ -136,6 +136,7 @@ TEST(Superblock, ImpossibleFieldsAreRefusedByName) {
       {"log_epoch", [](auto& s) { s.log_epoch = kHuge; }},
       {"next_lsn", [](auto& s) { s.next_lsn = kHuge; }},
       {"next_inode", [](auto& s) { s.next_inode = 1; }},
+      {"next_inode", [](auto& s) { s.next_inode = kMaxInodeNo + 1; }},
       {"inode_count", [](auto& s) { s.inode_count = kHuge; }},
       {"free_blocks", [](auto& s) { s.free_blocks = s.block_count; }},
       {"nanoseconds", [](auto& s) { s.mounted.nanoseconds = 1'000'000'000; }},

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "fs/data_in_flight.h"
+#include "fs/scrub.h"
 #include "tests/support/mounted.h"
 
 namespace weft::fs::test {
@@ -131,6 +132,24 @@ TEST_F(WriteBehind, IsWaitedForByACheckpointBeforeItFlushes) {
   std::thread checkpoint([&] { EXPECT_OK(fs_->volume().checkpoint()); });
   EXPECT_EQ(gate_.open(), 0) << "flushed without the data";
   checkpoint.join();
+  writer.join();
+}
+
+TEST_F(WriteBehind, IsNoDamageToAScrubThatComesMeanwhile) {
+  std::thread writer = start_write();
+  std::thread scrubber([&] {
+    std::uint64_t data_blocks = 0;
+    for (ScrubStep step; !step.done;) {
+      auto next = scrub_step(fs_->volume(), step.next, 64);
+      ASSERT_OK(next);
+      step = std::move(*next);
+      EXPECT_EQ(step.errors, 0u);
+      data_blocks += step.data_blocks;
+    }
+    EXPECT_EQ(data_blocks, kData.size() / kBlockBytes);
+  });
+  gate_.open();
+  scrubber.join();
   writer.join();
 }
 

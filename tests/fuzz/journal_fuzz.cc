@@ -5,6 +5,7 @@
 #include "fs/layout.h"
 #include "kernel/memory_disk.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "tests/fuzz/sound.h"
 #include "tests/support/damaged_volume.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size_bytes) {
@@ -23,7 +24,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     image.write(layout.log_offset_bytes() + offset, content);
   }
   test::mend_checksums(image);
-  MemoryDisk disk(std::move(image));
+  MemoryDisk disk(image);
   test::use_volume(disk);
+  MemoryDisk unused(std::move(image));
+  fuzz::repair_and_use(unused);
   return 0;
 }

@@ -6,6 +6,7 @@
 #include "kernel/memory_disk.h"
 #include "kernel/metrics.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "tests/fuzz/sound.h"
 #include "tests/support/damaged_volume.h"
 
 namespace {
@@ -82,6 +83,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     static_cast<void>((*volume)->close());
   }
+  MemoryDisk unused(disk.copy());
   test::use_volume(disk);
+  fuzz::repair_and_use(unused);
   return 0;
 }

@@ -1,4 +1,4 @@
-// What `weft info`, `dump`, `stat` and `trim` show of a volume with one of everything, whole and damaged.
+// What `weft info`, `dump`, `stat`, `trim` and `scrub` show of a volume with one of everything, whole and damaged.
 #include "tools/weft_commands.h"
 
 #include <gtest/gtest.h>
@@ -9,9 +9,11 @@
 
 #include "fs/aligned_buffer.h"
 #include "fs/format_check.h"
+#include "fs/scrub.h"
 #include "fs/superblock.h"
 #include "kernel/memory_disk.h"
 #include "kernel/random.h"
+#include "kernel/sim_disk.h"
 #include "kernel/units.h"
 #include "tests/support/mounted.h"
 #include "tests/support/sample_tree.h"
@@ -195,6 +197,94 @@ TEST(WeftTrim, HandsFreeSpaceBackAndLeavesTheRest) {
   const auto none = trim_device(disk, {.offset_bytes = 0, .length_bytes = ~std::uint64_t{0}, .minimum_bytes = kGiB});
   ASSERT_OK(none);
   EXPECT_EQ(*none, 0U);
+}
+
+// The server's side of a scrub, without a kernel in between.
+Status scrub_step_of(fs::Volume& volume, fs::fuse::ScrubArgument& argument) {
+  const auto step = TRY(fs::scrub_step(
+      volume, {.phase = argument.phase, .object = argument.object, .tag = argument.tag}, argument.max_blocks));
+  argument = {};
+  argument.phase = step.next.phase, argument.object = step.next.object, argument.tag = step.next.tag;
+  argument.done = step.done ? 1 : 0;
+  argument.metadata_blocks = step.metadata_blocks, argument.data_blocks = step.data_blocks;
+  argument.files = step.files, argument.errors = step.errors;
+  for (const fs::ScrubFinding& finding : step.findings) {
+    if (argument.findings == 2) break;  // of any number
+    argument.list[argument.findings++] = {static_cast<std::uint32_t>(finding.problem),
+                                          static_cast<std::uint32_t>(finding.count), finding.inode.value(),
+                                          finding.file_block.value(), finding.block.value()};
+  }
+  return {};
+}
+
+TEST(WeftScrub, NamesTheFileAndTheBlocksThatAreNotWhatWasWritten) {
+  fs::test::StepClock clock;
+  SimDisk disk(sample(true), {});
+  const auto mounted = fs::test::mount_sample(disk, clock);
+  ASSERT_OK(mounted);
+  const auto step = [&](fs::fuse::ScrubArgument& argument) { return scrub_step_of((*mounted)->volume(), argument); };
+  const auto clean = scrub(step, {.clock = &clock});
+  ASSERT_OK(clean);
+  EXPECT_FALSE(clean->is_wrong()) << clean->text();
+
+  std::uint64_t file = 0, rotten = 0;
+  const Shown found = dump(disk, {"path", "/types/several-extents"});
+  ASSERT_OK(found.status);
+  ASSERT_OK((*mounted)->volume().scan(fs::Key::lowest(), fs::Key::highest(),
+                                      [&](fs::Key key, std::span<const std::byte> value) {
+                                        fs::DiskExtent extent;
+                                        if (key.kind() != fs::KeyKind::kExtent) return true;
+                                        std::memcpy(&extent, value.data(), sizeof(extent));
+                                        if (extent.flags != 0 || extent.length < 100) return true;
+                                        file = key.object;
+                                        rotten = extent.block + 7;
+                                        return false;
+                                      }));
+  ASSERT_NE(file, 0U);
+  disk.rot(rotten * fs::kBlockBytes, fs::kBlockBytes);
+  disk.rot((rotten + 1) * fs::kBlockBytes, fs::kBlockBytes);
+  const auto paths = [&](const std::set<std::uint64_t>& inodes) {
+    EXPECT_EQ(inodes, std::set{file});
+    return std::map<std::uint64_t, std::string>{{file, "/mnt/types/several\n"}};
+  };
+  const auto report = scrub(step, {.find_paths = paths, .clock = &clock});
+  ASSERT_OK(report);
+  EXPECT_TRUE(report->is_wrong());
+  EXPECT_NE(report->text().find("WRONG: /mnt/types/several\\x0a: 2 blocks from block 7 of the file on (block " +
+                                std::to_string(rotten) + " of the volume) are not what was written"),
+            std::string::npos)
+      << report->text();
+  EXPECT_NE(report->json().find("\"problem\":\"data-checksum\""), std::string::npos) << report->json();
+  EXPECT_NE(report->json().find("\"errors\":2"), std::string::npos) << report->json();
+}
+
+TEST(WeftScrub, KeepsToTheRateThatItIsGiven) {
+  fs::test::StepClock clock;
+  MemoryDisk disk(sample(true));
+  const auto mounted = fs::test::mount_sample(disk, clock);
+  ASSERT_OK(mounted);
+  std::chrono::nanoseconds paused{0};
+  std::uint64_t last = 0;
+  const auto report =
+      scrub([&](fs::fuse::ScrubArgument& argument) { return scrub_step_of((*mounted)->volume(), argument); },
+            {.bytes_per_second = kMiB / 2,
+             .expected_blocks = 1000,
+             .progress = [&](std::uint64_t done, std::uint64_t) { last = done; },
+             .pause =
+                 [&](std::chrono::nanoseconds time) {
+                   paused += time;
+                   clock.advance(static_cast<std::uint64_t>(time / std::chrono::seconds(1)));
+                 },
+             .clock = &clock});
+  ASSERT_OK(report);
+  // Some 700 KiB at half a MiB a second.
+  EXPECT_GT(paused, std::chrono::milliseconds(900));
+  EXPECT_GT(last, 150U);
+}
+
+TEST(WeftScrub, IsForMounts) {
+  EXPECT_EQ(scrub_mount("/", {}, [](const Report&) {}).error().code(), Errc::kUnsupported);
+  EXPECT_FALSE(scrub_mount("/nowhere", {}, [](const Report&) {}));
 }
 
 // Anything may be on a disk. Half of the time the checksum is made right again, so that what lies behind it is reached.
