@@ -33,8 +33,13 @@ Status on_write(Session& session, Exchange& exchange) {
   };
   // Of pages that are written back nobody but fsync cares when they arrive. Noted before the answer: the file may be gone after it.
   if (from_cache) session.stale_blocks().note(exchange.inode());
-  const std::size_t count = TRY(session.file_system().write(exchange.inode(), in.offset, data, kill_set_id, false,
-                                                            from_cache ? WriteAccepted(answer) : nullptr));
+  std::size_t count = TRY(session.file_system().write(exchange.inode(), in.offset, data, kill_set_id, false,
+                                                      from_cache ? WriteAccepted(answer) : nullptr));
+  // Of pages written back the kernel takes any count for all of them, and fsync would acknowledge what has no space. What keeps the
+  // rest from being written is the answer.
+  while (from_cache && count < data.size()) {
+    count += TRY(session.file_system().write(exchange.inode(), in.offset + count, data.subspan(count), kill_set_id));
+  }
   if (!exchange.answered()) answer(count);
   return {};
 }

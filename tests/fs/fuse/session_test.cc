@@ -193,6 +193,26 @@ TEST_F(SessionTest, APageWrittenBackLateLeavesTheTimesThatTheKernelHasSet) {
   EXPECT_EQ(body_as<fuse_attr_out>().attr.ctime, 2000U);
 }
 
+TEST_F(SessionTest, PagesThatFindSpaceOnlyForAPartAreRefused) {
+  ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
+  const std::uint64_t file = make_file("file");
+  fuse_write_in write{};
+  write.size = 256 << 10;
+  const std::string data(write.size, 'd');
+  const auto fill = [&](std::uint32_t flags, std::uint64_t offset) {
+    write.write_flags = flags;
+    write.offset = offset;
+    return ask(FUSE_WRITE, file, raw(write) + data);
+  };
+  std::uint64_t offset = 0;
+  while (fill(0, offset) == 0 && body_as<fuse_write_out>().size == write.size) offset += write.size;
+  // Less than a whole write is free now; blocks 8 KiB apart, so that a part of the next fits.
+  ASSERT_TRUE(file_system_->allocate(InodeNo(file), AllocateMode::kPunchHole, 0, 64 << 10));
+  ASSERT_TRUE(file_system_->volume().checkpoint());
+  ASSERT_TRUE(file_system_->volume().checkpoint());
+  EXPECT_EQ(fill(FUSE_WRITE_CACHE, offset + (1 << 20)), ENOSPC) << "the kernel would take a count for all of it";
+}
+
 TEST_F(SessionTest, ListsADirectoryInAnswersOfAnySize) {
   ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
   std::set<std::string> expected{".", ".."};
