@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -32,7 +33,9 @@ constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
 constexpr auto kMetricsInterval = 10s;
 constexpr auto kStaleBlocksInterval = 1s;
-constexpr unsigned kDirtyPercent = 40;  // of the memory that may be dirty at all
+// Enough for the disk to be busy, and little enough for write-back to begin while the writer still writes: with what the kernel
+// lets a disk have (gigabytes) it begins at fsync.
+constexpr std::uint64_t kDirtyBytes = 128 << 20;
 
 // Everything that lives as long as the mount, torn down in the opposite order.
 struct Server {
@@ -142,7 +145,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
     return fail(Errc::kTimedOut, "the kernel does not talk to the server");
   }
   server.transport = std::move(*started);
-  if (::geteuid() == 0) fs::fuse::tune_cache(options.directory, options.read_ahead_kib, kDirtyPercent);
+  if (::geteuid() == 0) fs::fuse::tune_cache(options.directory, options.read_ahead_kib, kDirtyBytes);
 
   std::string message;
   if (!mount->note.empty()) message = "mount.weft: " + mount->note;

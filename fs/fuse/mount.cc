@@ -25,6 +25,9 @@ namespace weft::fs::fuse {
 
 namespace {
 
+// Of what may be dirty at all; the kernel's own 1 % for FUSE throttles every burst.
+constexpr unsigned kDirtyPercent = 40;
+
 Error no_device(int error) {
   const Error why = Error::from_errno(error, "cannot open /dev/fuse");
   std::string text = why.message();
@@ -202,17 +205,22 @@ Status unmount(const std::string& directory, bool lazy) {
   return fail(Errc::kBusy, "fusermount3 could not unmount " + directory);
 }
 
-void tune_cache(const std::string& directory, unsigned read_ahead_kib, unsigned dirty_percent) {
+void tune_cache(const std::string& directory, unsigned read_ahead_kib, std::uint64_t dirty_bytes) {
   const auto mount = find_mount([&](const MountLine& line) { return line.directory == directory; });
   if (!mount) return;
   const std::string device = std::to_string(mount->device_major) + ":" + std::to_string(mount->device_minor);
   for (const char* suffix : {"-fuseblk", ""}) {
     const std::string folder = "/sys/class/bdi/" + device + suffix + "/";
     if (::access(folder.c_str(), F_OK) != 0) continue;
-    auto set = [&](const char* name, unsigned value) { std::ofstream(folder + name) << value << std::flush; };
+    auto set = [&](const char* name, std::uint64_t value) { std::ofstream(folder + name) << value << std::flush; };
     set("read_ahead_kb", read_ahead_kib);
-    set("strict_limit", 0);
-    set("max_ratio", dirty_percent);
+    const bool by_bytes = ::access((folder + "max_bytes").c_str(), F_OK) == 0;
+    if (by_bytes) {
+      set("max_bytes", dirty_bytes);
+    } else {
+      set("max_ratio", kDirtyPercent);  // before Linux 6.2
+    }
+    set("strict_limit", by_bytes ? 1 : 0);
     return;
   }
 }

@@ -8,6 +8,7 @@
 // These calls block the thread. None of them looks at the mounted directory, which would wait for our own server.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -43,8 +44,9 @@ Status remount(const std::string& directory, unsigned long flags);
 Status unmount(const std::string& directory, bool lazy);
 
 // The kernel holds FUSE to 1% of dirty memory and 128 KiB of read-ahead, as fits untrusted servers over slow links.
-// Root may say otherwise. Best effort: does nothing where /sys does not let it.
-void tune_cache(const std::string& directory, unsigned read_ahead_kib, unsigned dirty_percent);
+// Root may say otherwise. `dirty_bytes`: of pages that wait to be written back; write-back begins at half of it, and writers are held
+// up beyond it. Best effort: does nothing where /sys does not let it.
+void tune_cache(const std::string& directory, unsigned read_ahead_kib, std::uint64_t dirty_bytes);
 
 // The line of /proc/self/mountinfo whose file system is on block device `device` (as st_rdev); its mount point.
 std::optional<std::string> mount_point_of_device(unsigned long device);
