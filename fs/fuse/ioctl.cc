@@ -38,7 +38,7 @@ constexpr std::array<FlagPair, 5> kExtendedFlags{{{kInodeSync, FS_XFLAG_SYNC},
 void reply_ioctl(Exchange& exchange, std::uint32_t room, std::span<const std::byte> bytes) {
   std::array<std::byte, sizeof(fuse_ioctl_out) + 4096> out{};
   const std::size_t size = std::min<std::size_t>(room, out.size() - sizeof(fuse_ioctl_out));
-  std::memcpy(out.data() + sizeof(fuse_ioctl_out), bytes.data(), std::min(bytes.size(), size));
+  std::ranges::copy(bytes.first(std::min(bytes.size(), size)), out.begin() + sizeof(fuse_ioctl_out));
   exchange.reply(std::span<const std::byte>(out.data(), sizeof(fuse_ioctl_out) + size));
 }
 
