@@ -1,10 +1,10 @@
-// tests/fs/fault_world.h - a workload of every operation, run on a disk that misbehaves, beside a model that says what is true.
+// tests/fs/fault_world.h - fault_steps(), run on a disk that misbehaves, beside a model that says what is true.
 //
 //   fault_*_test -> [fault_world] -> FileSystem -> SimDisk
 //                                 -> TreeModel: every state there was, and from which on a crash may not lose
 //
-// Each step says what it makes of the tree and, where it is several transactions, what they leave in between. One that fails must
-// have left one of those; which, is looked up with the faults taken away for a moment.
+// A step that fails must have left one of the states that it says it has in between; which, is looked up with the faults taken away
+// for a moment.
 #pragma once
 
 #include <functional>
@@ -14,36 +14,12 @@
 
 #include "fs/check/check.h"
 #include "kernel/sim_disk.h"
+#include "tests/fs/fault_steps.h"
 #include "tests/support/mounted.h"
 #include "tests/support/tree_model.h"
 #include "tests/support/tree_snapshot.h"
 
 namespace weft::fs::test {
-
-// What one transaction makes of the tree; an error where the tree is not such that it could.
-using Effect = std::function<TreeModel::Code(TreeModel&)>;
-
-struct FaultStep {
-  const char* name;
-  std::function<Status(FileSystem&)> run;
-  std::vector<Effect> effects = {};  // of its transactions, in order
-  bool durable = false;              // when it succeeds nothing before it can be lost,
-  std::string about = {};            // or, where it is of one file, nothing before that file's last change
-  std::vector<Effect> partly = {};   // what there may be of it where space gave out
-};
-
-// Every operation that there is at least once, on what populated_volume() holds.
-const std::vector<FaultStep>& fault_steps();
-
-// 12 MiB, unmounted: directories, files of all kinds, a tree of several levels.
-struct PopulatedVolume {
-  DiskImage image;
-  TreeModel model;
-};
-const PopulatedVolume& populated_volume();
-
-// Small caches, so that all comes from the disk again and again; no fibers of its own.
-FileSystemOptions fault_options(Clock& clock);
 
 // Errors that a disk's misbehaviour excuses.
 bool is_trouble(Errc code);
