@@ -33,6 +33,7 @@ mirror=${WEFT_BARE_MIRROR:-$(mirror_of_this_machine)}
 root=${WEFT_BARE_ROOT:-}
 if [ -z "$root" ]; then
   root=$(mktemp -d /tmp/weft-bare.XXXXXX)
+  chmod 755 "$root"  # it becomes "/", which every user walks through
   trap 'umount -R "$root/proc" "$root/dev" "$root/sys" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
 fi
 
