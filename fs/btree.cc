@@ -183,7 +183,6 @@ Status BTree::apply(std::span<const std::byte> transaction, ApplyEffects& effect
           if (!status) break;
         }
         parts.effects = nullptr;
-        parts.recent = nullptr;
         parts.cache.evict();
         if (status) in_order();
         return status;

@@ -239,7 +239,7 @@ void BTree::Parts::shrink(TreePath& path) {
     if (!remove_empty(path)) return;
     depth = path.depth - 1;  // now ends at the node that lost an entry
   } else {
-    if (leaf.used_bytes() >= kSmallLeafBytes || !merge(path, depth)) return;
+    if (!merge(path, depth)) return;
     --depth;
   }
   for (; depth != 0 && page_of(path.steps[depth].node).count() < kSmallInnerCount; --depth) {

@@ -101,7 +101,7 @@ Status Checkpointer::run_locked() {
   const GroupTable::Staged staged = groups_.stage(space, next);
 
   Status status;
-  if (std::exchange(first_, false) && !planted(Bug::kTornSlotKept))
+  if (!ran_ && !planted(Bug::kTornSlotKept))
     status = wipe_torn_slot(device_, next, [&] { return journal_.flush_device(); });
   if (status && planted(Bug::kSuperblockFirst)) status = write_superblock(device_, next);
   if (status) status = write_all(tree, staged);

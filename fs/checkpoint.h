@@ -90,7 +90,6 @@ class Checkpointer {
   Histogram& meter_latency_;
   sched::Mutex run_lock_{kCheckpointLock};
   DiskSuperblock superblock_;  // the newest durable one; guarded by run_lock_
-  bool first_ = true;          // none has been tried yet; guarded by run_lock_
   bool ran_ = false;           // since the mount; guarded by run_lock_
   std::atomic<std::uint64_t> done_;
 };

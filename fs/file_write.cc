@@ -157,15 +157,15 @@ Result<std::uint64_t> write_step(FileSystemCore& fs, Inode& inode, const Step& s
   }
   std::optional<InFlight> in_flight;
   if (step.behind && !over) {
-    in_flight.emplace(fs, inode);
-  } else if (!planted(Bug::kDataAfterRecord)) {
+    if (!planted(Bug::kDataAfterRecord)) in_flight.emplace(fs, inode);
+  } else {
     TRY(write_runs(fs.volume->device(), places, data));
   }
   // Without checksums nothing can tell on replay whether the data is there: it must be, before it is mapped.
   if (over && remaps && !planted(Bug::kNoCowNotFlushed)) TRY(fs.volume->device().flush());
 
   lsn = TRY(commit_step(fs, inode, step, transaction, runs, checksums));
-  if (planted(Bug::kDataAfterRecord)) {
+  if (planted(Bug::kDataAfterRecord) && step.behind && !over) {  // nobody waits for what is not in flight
     TRY(fs.volume->make_durable(lsn));
     TRY(write_runs(fs.volume->device(), places, data));
   }

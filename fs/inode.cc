@@ -1,9 +1,10 @@
 #include "fs/inode.h"
-#include "kernel/planted_bug.h"
 
 #include <sys/stat.h>
 
 #include <algorithm>
+
+#include "kernel/planted_bug.h"
 
 namespace weft::fs {
 

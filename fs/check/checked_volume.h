@@ -57,9 +57,9 @@ class CheckedVolume {
   [[nodiscard]] std::uint64_t nodes() const noexcept { return nodes_; }
   [[nodiscard]] std::uint64_t used_blocks() const;
   [[nodiscard]] bool has_unknown_features() const noexcept;
-  // Names and keys could be looked at: the tree is whole.
   // The log does not fit the tree from some transaction on: what came before it is there.
   [[nodiscard]] bool replay_failed() const noexcept { return replay_failed_; }
+  // Names and keys could be looked at: the tree is whole.
   [[nodiscard]] bool is_readable() const noexcept { return lost_.empty() && !replay_failed_; }
 
   // -- Changing, in memory, after examine()

@@ -39,6 +39,14 @@ say "a mount in the background"
 background "$IMAGE" "$MNT" || fail "mount.weft does not mount: $(tail -n 3 "$SERVER_LOG")"
 must sh -c "echo kept >'$MNT/file'"
 [ "$(id -u)" = 0 ] && { [ "$(stat -c %a "$MNT")" = 755 ] || fail "the root folder has mode $(stat -c %a "$MNT")"; }
+bdi=$(awk -v dir="$MNT" '$5 == dir { print $3 }' /proc/self/mountinfo | tail -n 1)
+for folder in "/sys/class/bdi/$bdi-fuseblk" "/sys/class/bdi/$bdi"; do
+    [ "$(id -u)" = 0 ] && [ -w "$folder/max_bytes" ] || continue
+    # The kernel keeps it as a part of what may be dirty at all, and so not to the byte.
+    [ "$(cat "$folder/strict_limit")" = 1 ] && awk '{ exit !($1 > 100e6 && $1 < 170e6) }' "$folder/max_bytes" ||
+        fail "dirty pages are not held to 128 MiB: $(cat "$folder/strict_limit" "$folder/max_bytes")"
+    break
+done
 mkdir "$SCRATCH/second"
 say "the same image is not mounted twice, nor made anew, nor repaired, while it is mounted"
 refused mount.weft "$IMAGE" "$SCRATCH/second"
@@ -89,7 +97,6 @@ if [ "$(id -u)" = 0 ]; then
     must limit 20 mount -i -o remount,rw "$MNT"
     must touch "$MNT/new"
     must unmount "$MNT"
-
 fi
 # A container may have none of these.
 loops() { [ "$(id -u)" = 0 ] && losetup -f >/dev/null 2>&1; }
