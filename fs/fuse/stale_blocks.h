@@ -8,7 +8,7 @@
 //
 // Locks       lock_, for a moment
 // Parks       tell(): the kernel may wait for requests of the same file, so it runs beside the workers
-// Thread- and fiber-safe. Tests: tests/fs/fuse/stale_blocks_test.cc, posix_data.cc among the end-to-end tests.
+// Thread- and fiber-safe. Tests: tests/fs/fuse/stale_blocks_test.cc, posix_space.cc among the end-to-end tests.
 #pragma once
 
 #include <mutex>

@@ -7,7 +7,7 @@ e2e_begin 2G
 must fs_mkfs
 fs_mount || fail "cannot mount"
 # shellcheck disable=SC2054
-programs=(posix_names posix_data posix_attributes posix_permissions)
+programs=(posix_names posix_data posix_space posix_locks posix_attributes posix_permissions)
 failed=()
 for program in "${programs[@]}"; do
     path=$(helper "$program") || exit 1

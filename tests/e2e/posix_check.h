@@ -1,4 +1,4 @@
-// posix_check.h - the small harness beneath posix_names, posix_data, posix_attributes and posix_permissions.
+// posix_check.h - the small harness beneath the posix_*.cc programs.
 //
 // Every case runs in a process of its own (it may change uid, hang or die) inside a fresh folder of the file system
 // under test, which is its working directory, and under an alarm. What Linux does on ext4 is what is asked for: each
@@ -132,6 +132,33 @@ struct Random {
   }
   std::uint64_t below(std::uint64_t bound) { return next() % bound; }
 };
+
+// Bytes that differ from seed to seed.
+inline std::string pattern(std::uint64_t seed, std::size_t size_bytes) {
+  std::string out(size_bytes, '\0');
+  Random random{seed * 77777 + 3};
+  for (char& c : out) c = static_cast<char>(random.next() >> 32);
+  return out;
+}
+inline bool all_zero(const std::string& text) { return text.find_first_not_of('\0') == std::string::npos; }
+inline std::string read_at(int fd, off_t at, std::size_t size_bytes) {
+  std::string out(size_bytes, 'x');
+  const ssize_t got = pread(fd, out.data(), size_bytes, at);
+  out.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
+  return out;
+}
+inline off_t size_of(int fd) {
+  struct stat info{};
+  return fstat(fd, &info) == 0 ? info.st_size : -1;
+}
+// As the file system knows it; what stat(2) says of an open file may be a little older.
+inline off_t used_bytes(int fd) {
+  struct statx info{};
+  fsync(fd);
+  return statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BLOCKS, &info) == 0
+             ? static_cast<off_t>(info.stx_blocks * 512)
+             : -1;
+}
 
 inline void clear_flags(const std::string& dir) {
   const std::string command = "chattr -R -f -i -a " + dir + " >/dev/null 2>&1; rm -rf " + dir;
