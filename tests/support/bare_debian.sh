@@ -34,7 +34,7 @@ root=${WEFT_BARE_ROOT:-}
 if [ -z "$root" ]; then
   root=$(mktemp -d /tmp/weft-bare.XXXXXX)
   chmod 755 "$root"  # it becomes "/", which every user walks through
-  trap 'umount -R "$root/proc" "$root/dev" "$root/sys" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
+  trap 'umount -R "$root" 2>/dev/null || true; rm -rf --one-file-system "$root"' EXIT
 fi
 
 if [ ! -x "$root/usr/bin/make" ]; then
@@ -55,6 +55,8 @@ if [ ! -x "$root/usr/bin/make" ]; then
 fi
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null || true
 
+# As "/" is everywhere else, a mount: else no name space of mounts can be made in there.
+mount --bind "$root" "$root"
 mkdir -p "$root/proc" "$root/dev" "$root/sys"
 mount -t proc proc "$root/proc"
 # The few devices that a container has; with the host's /dev a mistake in there would reach the host's disks.
