@@ -7,23 +7,13 @@
 
 #include "kernel/check.h"
 #include "kernel/memory_disk.h"
-#include "kernel/random.h"
 #include "kernel/units.h"
+#include "tests/support/sample_tree.h"
 
 namespace weft::fs::test {
 namespace {
 
 constexpr std::uint64_t kVolumeBytes = 12 * kMiB;
-
-std::vector<std::string> parts_of(std::string_view path) {
-  std::vector<std::string> parts;
-  for (std::size_t at = 1; at < path.size();) {
-    const std::size_t end = std::min(path.find('/', at), path.size());
-    parts.emplace_back(path.substr(at, end - at));
-    at = end + 1;
-  }
-  return parts;
-}
 
 // Effects on what is at a path, or at two.
 using Id = TreeModel::Id;
@@ -237,25 +227,6 @@ Status read_to_end(FileSystem& fs, std::string_view path) {
 
 }  // namespace
 
-Result<InodeNo> find(FileSystem& fs, std::string_view path) {
-  InodeNo at = kRootInode;
-  for (const std::string& part : parts_of(path)) {
-    const Attributes found = TRY(fs.lookup(at, part));
-    fs.forget(found.inode, 1);
-    at = found.inode;
-  }
-  return at;
-}
-std::optional<TreeModel::Id> find(const TreeModel& model, std::string_view path) {
-  TreeModel::Id at = TreeModel::kRoot;
-  for (const std::string& part : parts_of(path)) {
-    const auto next = model.find(at, part);
-    if (!next) return std::nullopt;
-    at = *next;
-  }
-  return at;
-}
-
 std::string parent_of(std::string_view path) { return std::string(path.substr(0, path.rfind('/'))); }
 std::string name_of(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
 
@@ -339,13 +310,8 @@ const PopulatedVolume& populated_volume() {
   static const PopulatedVolume volume = [] {
     StepClock clock;
     MemoryDisk disk(kVolumeBytes);
-    SeededEntropy entropy(1);
     TreeModel model;
-    MakeVolumeOptions how;
-    how.log_bytes = std::uint64_t{kMinLogBlocks} * kBlockBytes;
-    how.clock = &clock;
-    how.entropy = &entropy;
-    WEFT_CHECK(make_volume(disk, how, 0, 0));
+    WEFT_CHECK(make_sample_volume(disk, "faults", clock, std::uint64_t{kMinLogBlocks} * kBlockBytes));
     const auto fs = FileSystem::mount(disk, fault_options(clock)).value();
     for (const FaultStep& step : populate()) {
       const Status status = step.run(*fs);

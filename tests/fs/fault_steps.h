@@ -14,7 +14,7 @@
 #include "fs/file_system.h"
 #include "kernel/disk_image.h"
 #include "tests/support/mounted.h"
-#include "tests/support/tree_model.h"
+#include "tests/support/tree_twins.h"
 
 namespace weft::fs::test {
 
@@ -43,9 +43,6 @@ const PopulatedVolume& populated_volume();
 // Small caches, so that all comes from the disk again and again; no fibers of its own.
 FileSystemOptions fault_options(Clock& clock);
 
-// Where a path leads, in the real one and in the model. The reference is given back at once: what has a name stays.
-Result<InodeNo> find(FileSystem& fs, std::string_view path);
-std::optional<TreeModel::Id> find(const TreeModel& model, std::string_view path);
 std::string parent_of(std::string_view path);
 std::string name_of(std::string_view path);
 

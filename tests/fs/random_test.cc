@@ -118,46 +118,31 @@ class Walk {
     remember();
   }
 
-  void make() {
+  TwinName any_name() {
     const Id parent = any_directory();
-    const std::string what = name();
+    return {parent, inode(parent), name()};
+  }
+  void expect(const Answers& answers, const char* what) { expect(answers.real, answers.model, what); }
+
+  void make() {
+    const TwinName at = any_name();
     const std::uint64_t kind = pick(4);
     const std::uint32_t mode = kind == 0 ? S_IFDIR | 0750u : kind == 1 ? S_IFLNK | 0777u : S_IFREG | 0640u;
     const std::string target = kind == 1 ? std::string(1 + pick(3000), 't') : "";
-    const auto made = kind == 0   ? m_->make_directory({}, inode(parent), what, 0750)
-                      : kind == 1 ? m_->make_symlink({}, inode(parent), what, target)
-                                  : m_->make_node({}, inode(parent), what, {.mode = mode});
-    Id id = 0;
-    expect(code(made), model_.make(parent, what, mode, target, id), "make");
-    if (!made) return;
-    m_->forget(made->inode, 1);
-    model_.at(id).inode = made->inode;
-    if (!tight_) history_.back().second = model_;
+    Id made = 0;
+    expect(test::make(*m_.fs, model_, at, {.mode = mode}, target, made), "make");
   }
   void link() {
     const auto file = any_file();
-    if (!file) return;
-    const Id parent = any_directory();
-    const std::string what = name();
-    const auto got = m_->link(inode(*file), inode(parent), what);
-    if (got) m_->forget(got->inode, 1);
-    expect(code(got), model_.link(*file, parent, what), "link");
+    if (file) expect(test::link(*m_.fs, model_, *file, inode(*file), any_name()), "link");
   }
-  void unlink() {
-    const Id parent = any_directory();
-    const std::string what = name();
-    expect(code(m_->unlink({}, inode(parent), what)), model_.unlink(parent, what), "unlink");
-  }
-  void remove_directory() {
-    const Id parent = any_directory();
-    const std::string what = name();
-    expect(code(m_->remove_directory({}, inode(parent), what)), model_.remove_directory(parent, what), "rmdir");
-  }
+  void unlink() { expect(test::unlink(*m_.fs, model_, any_name()), "unlink"); }
+  void remove_directory() { expect(test::remove_directory(*m_.fs, model_, any_name()), "rmdir"); }
   void rename() {
-    const Id from = any_directory(), to = pick(2) == 0 ? from : any_directory();
-    const std::string a = name(), b = name();
-    const auto flags = static_cast<std::uint32_t>(pick(3));
-    expect(code(m_->rename({}, inode(from), a, inode(to), b, flags)), model_.rename(from, a, to, b, flags), "rename");
+    const TwinName from = any_name();
+    TwinName to = any_name();
+    if (pick(2) == 0) to.parent = from.parent, to.directory = from.directory;
+    expect(test::rename(*m_.fs, model_, from, to, static_cast<std::uint32_t>(pick(3))), "rename");
   }
   void write() {
     const auto file = any_file();

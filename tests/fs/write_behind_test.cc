@@ -12,6 +12,7 @@
 #include "fs/data_in_flight.h"
 #include "fs/scrub.h"
 #include "tests/support/mounted.h"
+#include "tests/support/sample_tree.h"
 
 namespace weft::fs::test {
 namespace {
@@ -60,10 +61,8 @@ class GateDisk final : public BlockDevice {
 class WriteBehind : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_OK(make_volume(disk_, {}, 0, 0));
-    FileSystemOptions options;
-    options.volume.background = false;
-    auto mounted = FileSystem::mount(gate_, options);
+    ASSERT_OK(make_sample_volume(disk_, "behind", clock_));
+    auto mounted = mount_sample(gate_, clock_);
     ASSERT_OK(mounted);
     fs_ = std::move(*mounted);
     const auto made = fs_->make_node(kRoot, kTop, "f", {.mode = 0100644});
@@ -90,6 +89,7 @@ class WriteBehind : public ::testing::Test {
     return writer;
   }
 
+  StepClock clock_;
   SimDisk disk_{32 * kMiB, {}};
   GateDisk gate_{disk_};
   std::unique_ptr<FileSystem> fs_;
@@ -118,9 +118,7 @@ TEST_F(WriteBehind, IsWaitedForByFsyncBeforeItFlushes) {
   writer.join();
   fs_.reset();
   disk_.crash();
-  FileSystemOptions options;
-  options.volume.background = false;
-  auto again = FileSystem::mount(disk_, options);
+  auto again = mount_sample(disk_, clock_);
   ASSERT_OK(again);
   std::string got(kData.size(), '\0');
   EXPECT_OK((*again)->read(file_, 0, std::as_writable_bytes(std::span(got))));

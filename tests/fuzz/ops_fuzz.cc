@@ -14,12 +14,12 @@
 #include "kernel/check.h"
 #include "kernel/memory_disk.h"
 #include "kernel/metrics.h"
-#include "kernel/random.h"
 #include "kernel/sim_disk.h"
 #include "kernel/units.h"
 #include "tests/fuzz/fuzz_input.h"
-#include "tests/support/tree_model.h"
+#include "tests/support/sample_tree.h"
 #include "tests/support/tree_snapshot.h"
+#include "tests/support/tree_twins.h"
 
 namespace {
 
@@ -44,11 +44,6 @@ class TickingClock final : public Clock {
   mutable std::int64_t ticks_ = 0;
 };
 
-template <typename T>
-Code code_of(const Result<T>& result) {
-  return result ? Code{} : Code{result.error().code()};
-}
-
 [[noreturn]] void give_up(const std::string& what) {
   std::fprintf(stderr, "%s\n", what.c_str());
   WEFT_CHECK(false);
@@ -67,13 +62,8 @@ std::string problems_of(DiskImage image) {
 const DiskImage& empty_volume() {
   static const DiskImage image = [] {
     MemoryDisk disk(kVolumeBytes);
-    SeededEntropy entropy(1);
     TickingClock clock;
-    MakeVolumeOptions how;
-    how.log_bytes = std::uint64_t{kMinLogBlocks} * kBlockBytes;
-    how.clock = &clock;
-    how.entropy = &entropy;
-    WEFT_CHECK(make_volume(disk, how, 0, 0));
+    WEFT_CHECK(test::make_sample_volume(disk, "ops", clock, std::uint64_t{kMinLogBlocks} * kBlockBytes));
     return disk.copy();
   }();
   return image;
@@ -317,65 +307,35 @@ class Walk {
   }
 
   // -- Names
-  void made(const Result<Attributes>& result, Id parent, const std::string& name, std::uint32_t mode,
-            const std::string& target, const char* what) {
-    Id id = 0;
-    const Code wanted = model_.make(parent, name, mode, target, id);
-    if (result) {
-      fs_->forget(result->inode, 1);
-      if (!wanted) model_.at(id).inode = result->inode;
-    }
-    expect(code_of(result), wanted, what);
-  }
-  void make_file() {
+  test::TwinName any_name() {
     const Id parent = directory();
-    const std::string what = name();
-    made(fs_->make_node(kRoot, inode(parent), what, {.mode = S_IFREG | 0640}), parent, what, S_IFREG | 0640, "",
-         "create");
+    return {parent, inode(parent), name()};
   }
-  void make_directory() {
-    const Id parent = directory();
-    const std::string what = name();
-    made(fs_->make_directory(kRoot, inode(parent), what, 0750), parent, what, S_IFDIR | 0750, "", "mkdir");
+  void expect(const test::Answers& answers, const char* what) { expect(answers.real, answers.model, what); }
+  void make(std::uint32_t mode, const std::string& target, const char* what) {
+    Id made = 0;
+    const test::TwinName at = any_name();
+    expect(test::make(*fs_, model_, at, {.mode = mode}, target, made), what);
   }
-  void make_symlink() {
-    const Id parent = directory();
-    const std::string what = name();
-    const std::string target(1 + below(4095), 't');
-    made(fs_->make_symlink(kRoot, inode(parent), what, target), parent, what, S_IFLNK | 0777, target, "symlink");
-  }
+  void make_file() { make(S_IFREG | 0640, "", "create"); }
+  void make_directory() { make(S_IFDIR | 0750, "", "mkdir"); }
+  void make_symlink() { make(S_IFLNK | 0777, std::string(1 + below(4095), 't'), "symlink"); }
   void link() {
     const auto from = file();
-    if (!from) return;
-    const Id parent = directory();
-    const std::string what = name();
-    const auto got = fs_->link(inode(*from), inode(parent), what);
-    if (got) fs_->forget(got->inode, 1);
-    expect(code_of(got), model_.link(*from, parent, what), "link");
+    if (from) expect(test::link(*fs_, model_, *from, inode(*from), any_name()), "link");
   }
-  void unlink() {
-    const Id parent = directory();
-    const std::string what = name();
-    expect(code_of(fs_->unlink(kRoot, inode(parent), what)), model_.unlink(parent, what), "unlink");
-  }
-  void remove_directory() {
-    const Id parent = directory();
-    const std::string what = name();
-    expect(code_of(fs_->remove_directory(kRoot, inode(parent), what)), model_.remove_directory(parent, what), "rmdir");
-  }
+  void unlink() { expect(test::unlink(*fs_, model_, any_name()), "unlink"); }
+  void remove_directory() { expect(test::remove_directory(*fs_, model_, any_name()), "rmdir"); }
   void rename() {
-    const Id from = directory(), to = directory();
-    const std::string a = name(), b = name();
-    const std::uint32_t flags = input_.take<std::uint8_t>() % 3;
-    expect(code_of(fs_->rename(kRoot, inode(from), a, inode(to), b, flags)), model_.rename(from, a, to, b, flags),
-           "rename");
+    const test::TwinName from = any_name(), to = any_name();
+    expect(test::rename(*fs_, model_, from, to, input_.take<std::uint8_t>() % 3), "rename");
   }
 
   // -- Data
   void write_at(Id id, std::uint64_t at, std::string what, bool append) {
     const auto got = fs_->write(inode(id), append ? 0 : at, std::as_bytes(std::span(what)), false, append);
     if (got && *got < what.size()) what.resize(*got);
-    expect(code_of(got), model_.write(id, at, what), "write");
+    expect(test::code(got), model_.write(id, at, what), "write");
   }
   void write() {
     if (const auto id = file()) {
@@ -391,7 +351,7 @@ class Walk {
     const auto id = file();
     if (!id) return;
     const std::uint64_t size = offset();
-    expect(code_of(fs_->set_attributes(kRoot, inode(*id), {.fields = AttributeChange::kSize, .size_bytes = size})),
+    expect(test::code(fs_->set_attributes(kRoot, inode(*id), {.fields = AttributeChange::kSize, .size_bytes = size})),
            model_.truncate(*id, size), "truncate");
   }
   void allocate() {
@@ -399,7 +359,7 @@ class Walk {
     if (!id) return;
     const std::uint64_t at = offset(), count = length();
     const auto mode = static_cast<AllocateMode>(input_.take<std::uint8_t>() % 3);  // zeroing is two steps
-    const Code real = code_of(fs_->allocate(inode(*id), mode, at, count));
+    const Code real = test::code(fs_->allocate(inode(*id), mode, at, count));
     if (mode == AllocateMode::kPunchHole) static_cast<void>(model_.punch(*id, at, count));
     if (mode == AllocateMode::kReserve)
       static_cast<void>(model_.truncate(*id, std::max(model_.at(*id).node.size_bytes, at + count)));
@@ -413,7 +373,7 @@ class Walk {
     const std::string& content = model_.at(*from).node.content;
     std::string what = at < content.size() ? content.substr(at, count) : "";
     if (got && *got < what.size()) what.resize(*got);
-    expect(code_of(got), what.empty() ? Code{} : model_.write(*to, to_at, what), "copy");
+    expect(test::code(got), what.empty() ? Code{} : model_.write(*to, to_at, what), "copy");
   }
   void read() {
     const auto id = file();
@@ -436,7 +396,7 @@ class Walk {
     model_.at(*id).node.mode = S_IFREG | mode;
     model_.at(*id).node.uid = owner;
     expect(
-        code_of(fs_->set_attributes(
+        test::code(fs_->set_attributes(
             kRoot, inode(*id), {.fields = AttributeChange::kMode | AttributeChange::kUid, .mode = mode, .uid = owner})),
         {}, "chmod");
   }
@@ -448,7 +408,7 @@ class Walk {
     auto& xattrs = model_.at(*id).node.xattrs;
     if (how % 4 == 0) {
       const Code wanted = xattrs.erase(what) == 1 ? Code{} : Code{Errc::kNoData};
-      return expect(code_of(fs_->remove_xattr(kRoot, inode(*id), what)), wanted, "removexattr");
+      return expect(test::code(fs_->remove_xattr(kRoot, inode(*id), what)), wanted, "removexattr");
     }
     const auto mode = static_cast<FileSystem::XattrMode>(how / 4 % 3);
     const std::string value = bytes(how % 4 == 1 ? below(9000) : below(100));
@@ -456,7 +416,7 @@ class Walk {
     if (mode == FileSystem::XattrMode::kCreate && xattrs.contains(what)) wanted = Errc::kExists;
     if (mode == FileSystem::XattrMode::kReplace && !xattrs.contains(what)) wanted = Errc::kNoData;
     if (!wanted) xattrs[what] = value;
-    expect(code_of(fs_->set_xattr(kRoot, inode(*id), what, std::as_bytes(std::span(value)), mode, false)), wanted,
+    expect(test::code(fs_->set_xattr(kRoot, inode(*id), what, std::as_bytes(std::span(value)), mode, false)), wanted,
            "setxattr");
   }
 

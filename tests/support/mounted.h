@@ -14,6 +14,7 @@
 #include "fs/file_system.h"
 #include "kernel/sim_disk.h"
 #include "kernel/units.h"
+#include "tests/support/tree_twins.h"
 
 namespace weft::fs::test {
 
@@ -40,13 +41,6 @@ inline constexpr InodeNo kTop = kRootInode;
 inline std::vector<std::byte> to_bytes(std::string_view text) {
   const auto* data = reinterpret_cast<const std::byte*>(text.data());
   return {data, data + text.size()};
-}
-
-// The error's code, or nothing: EXPECT_EQ(code(fs.unlink(...)), Errc::kNotFound) reads well.
-template <typename T>
-std::optional<Errc> code(const Result<T>& result) {
-  if (result) return std::nullopt;
-  return result.error().code();
 }
 
 #define ASSERT_OK(expression)                                            \

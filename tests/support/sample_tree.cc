@@ -156,10 +156,11 @@ Status make_names(Maker& make) {
 
 }  // namespace
 
-Status make_sample_volume(BlockDevice& device, const std::string& label, Clock& clock) {
+Status make_sample_volume(BlockDevice& device, const std::string& label, Clock& clock, std::uint64_t log_bytes) {
   SeededEntropy entropy(1);
   MakeVolumeOptions options;
   options.label = label;
+  options.log_bytes = log_bytes;
   options.discard = false;
   options.clock = &clock;
   options.entropy = &entropy;

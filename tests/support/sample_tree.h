@@ -14,8 +14,8 @@
 
 namespace weft::fs::test {
 
-// A volume whose bytes depend on `label` and the device's size alone, if `clock` begins anew.
-Status make_sample_volume(BlockDevice& device, const std::string& label, Clock& clock);
+// A volume whose bytes depend on `label` and the sizes of device and log (0: by the device's) alone, if `clock` begins anew.
+Status make_sample_volume(BlockDevice& device, const std::string& label, Clock& clock, std::uint64_t log_bytes = 0);
 Result<std::unique_ptr<FileSystem>> mount_sample(BlockDevice& device, Clock& clock, bool read_only = false);
 Status make_sample_tree(FileSystem& file_system);
 
