@@ -1,5 +1,8 @@
 #include "tests/crash/workload.h"
 
+#include <algorithm>
+#include <cstdlib>
+
 namespace weft::crash {
 
 // Parts without the spaces around them; empty ones are left out.
@@ -17,6 +20,10 @@ std::vector<std::string> split(std::string_view text, char at) {
 }
 
 Operation parse_operation(std::string_view text) { return split(text, ' '); }
+
+std::uint64_t number_of(const Operation& operation, std::size_t word) {
+  return word < operation.size() ? std::strtoull(operation[word].c_str(), nullptr, 10) : 0;
+}
 
 std::string Workload::text() const {
   std::string out = image;

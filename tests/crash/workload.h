@@ -8,6 +8,8 @@
 // run prints, another run replays. Tests: tests/crash/enumerate_test.cc
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,5 +29,7 @@ struct Workload {
 
 [[nodiscard]] std::vector<std::string> split(std::string_view text, char at);
 [[nodiscard]] Operation parse_operation(std::string_view text);
+// Its n-th word as a number; 0 where it has none.
+[[nodiscard]] std::uint64_t number_of(const Operation& operation, std::size_t word);
 
 }  // namespace weft::crash

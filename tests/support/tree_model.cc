@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "fs/format.h"
+
 namespace weft::fs::test {
 namespace {
 bool is_dir(const TreeModel::Node& node) { return S_ISDIR(node.node.mode); }
@@ -26,6 +28,7 @@ std::optional<TreeModel::Id> TreeModel::find(Id parent, const std::string& name)
 
 TreeModel::Code TreeModel::make(Id parent, const std::string& name, std::uint32_t mode, const std::string& target,
                                 Id& made) {
+  if (target.size() > kMaxSymlinkBytes) return Errc::kNameTooLong;
   if (find(parent, name)) return Errc::kExists;
   made = next_++;
   Node node;
