@@ -11,7 +11,7 @@ namespace weft {
 
 #define WEFT_PLANTED_BUGS_LIST(BUG)                                                                    \
   BUG(kAcknowledgedUnwritten, "acknowledged-unwritten", "fsync answers before its record is written")  \
-  BUG(kDataAfterRecord, "data-after-record", "data is written after the record that maps it")          \
+  BUG(kDataAfterRecord, "data-after-record", "a flush does not wait for data that is in flight")       \
   BUG(kFreedReusedAtOnce, "freed-reused-at-once", "freed blocks are handed out before the checkpoint") \
   BUG(kFreedReusedEarly, "freed-reused-early", "freed blocks are handed out when a checkpoint begins") \
   BUG(kDataNotVerified, "data-not-verified", "replay does not look whether data is there")             \
