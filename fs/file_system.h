@@ -159,7 +159,8 @@ class FileSystem {
                                    std::uint64_t length_bytes);
   Status fsync(InodeNo inode, bool data_only);
   // From now on write, allocate and copy_range leave a file's times alone: the caller keeps those of the data (a page cache does)
-  // and brings them by set_attributes(). Else a page written back late would move a time that was set after it was dirtied.
+  // and brings them by set_attributes(), also of what only grows and, once, of what has become immutable since. Else a page written
+  // back late would move a time that was set after it was dirtied.
   void leave_data_times_to_caller() noexcept;
   Status sync();  // syncfs: everything
 

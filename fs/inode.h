@@ -68,6 +68,8 @@ class Inode {
   std::atomic<bool> maybe_unwritten = true;
   // False only if there is no security.capability, which the kernel asks for before each write.
   std::atomic<bool> maybe_capability = true;
+  // It has become immutable, and the caller may still bring the time of what it had written before.
+  std::atomic<bool> data_times_due = false;
   // Writes of its data that are mapped and not on the device yet (fs/data_in_flight.h).
   std::atomic<std::uint32_t> data_in_flight = 0;
   // Made by O_TMPFILE: may get a first link although it has none.

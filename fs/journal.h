@@ -6,7 +6,8 @@
 // append() gives a transaction its Lsn and puts its bytes behind those of the one before; nothing is written yet. Of the
 // callers of make_durable() one leads: it takes all that is pending, writes it as one record (several when it is large) and
 // flushes once. Who comes meanwhile waits and is in the next group. Data blocks are on the device before that flush, since their
-// transactions waited for them or the flush does (data_in_flight.h); so it covers them. The marked line in journal.cc is where a change becomes DURABLE.
+// transactions waited for them or the flush does (data_in_flight.h); so it covers them. The marked line in journal.cc is where a
+// change becomes DURABLE.
 //
 // Positions count bytes for ever; modulo the log's size they are offsets in the ring.
 //
@@ -100,8 +101,8 @@ class Journal {
   // Data that may be mapped before it is on the device.
   [[nodiscard]] DataInFlight& data_in_flight() noexcept { return data_in_flight_; }
 
-  // A flush of the device for whoever needs one, of the data in flight by now, too. Flushes exclude each other, and none is believed after one has failed: on a
-  // device that reports a loss to one of two flushes only, the other would vouch for what is gone. Parks.
+  // A flush of the device for whoever needs one, of the data in flight by now, too. Flushes exclude each other, and none is believed
+  // after one has failed: on a device that reports a loss to one of two flushes only, the other would vouch for what is gone. Parks.
   Status flush_device() { return flush_device(data_in_flight_.now()); }
 
   // -- Failure: for good. The first reason stays.

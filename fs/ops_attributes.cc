@@ -34,11 +34,25 @@ void edit(DiskInode& record, const AttributeChange& change, Timespec now) {
   mark_changed(record, has(change, Field::kChanged) ? change.changed : now);
 }
 
-Status check(const DiskInode& record, const AttributeChange& change) {
-  TRY(refuse_flags(record, kInodeImmutable));
-  // What only grows may be touched, no more.
-  if (has(change, ~std::uint32_t{Field::kAccessedNow | Field::kModifiedNow | Field::kChanged}))
-    TRY(refuse_flags(record, kInodeAppendOnly));
+constexpr std::int64_t kClocksDiffer = 1;  // seconds at most: the caller's may be the coarse one
+
+// Where the caller keeps the times of data they come after the data, and not before those that are there: of an append at any time,
+// of what was written before the file became immutable once.
+bool brings_data_times(const FileSystemCore& fs, Inode& inode, const DiskInode& record, const AttributeChange& change) {
+  if (!fs.data_times_are_callers || change.fields != (Field::kModified | Field::kChanged) ||
+      change.modified.seconds + kClocksDiffer < from_disk(record.modified).seconds)
+    return false;
+  return (record.flags & kInodeImmutable) == 0 || inode.data_times_due.exchange(false);
+}
+
+Status check(const FileSystemCore& fs, Inode& inode, const AttributeChange& change) {
+  const DiskInode record = inode.record();
+  if ((record.flags & (kInodeImmutable | kInodeAppendOnly)) != 0 && !brings_data_times(fs, inode, record, change)) {
+    TRY(refuse_flags(record, kInodeImmutable));
+    // What only grows may be touched, no more.
+    if (has(change, ~std::uint32_t{Field::kAccessedNow | Field::kModifiedNow | Field::kChanged}))
+      TRY(refuse_flags(record, kInodeAppendOnly));
+  }
   for (const Timespec& time : {change.accessed, change.modified, change.changed}) {
     if (time.nanoseconds >= 1'000'000'000) return fail(Errc::kInvalid);
   }
@@ -89,7 +103,7 @@ Result<Attributes> FileSystem::attributes(InodeNo number) {
 Result<Attributes> FileSystem::set_attributes(const Caller&, InodeNo number, const AttributeChange& change) {
   FileSystemCore& fs = *parts_;
   const InodeRef inode = TRY(fs.inodes.get(number));
-  TRY(check(inode->record(), change));
+  TRY(check(fs, *inode, change));
   if (has(change, Field::kSize | Field::kUid | Field::kGid) && !is_directory(inode->record()))
     TRY(drop_capability(fs, *inode));
   if (has(change, Field::kSize)) {
@@ -122,6 +136,7 @@ Status FileSystem::set_flags(const Caller& caller, InodeNo number, std::uint32_t
     if (!is_directory(record) && (!is_regular(record) || record.size_bytes != 0 || record.data_blocks != 0))
       return fail(Errc::kInvalid);
   }
+  if ((differing & flags & kInodeImmutable) != 0) inode->data_times_due = fs.data_times_are_callers.load();
   record.flags = flags;
   mark_changed(record, fs.now());
   put_inode(transaction, *inode, record);

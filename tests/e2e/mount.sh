@@ -184,7 +184,8 @@ by_mount() {
     # Where overlays cannot stand on the file system of the scratch folder, or at all.
     mount -t overlay overlay -o "lowerdir=/usr/sbin,upperdir=$SCRATCH/upper,workdir=$SCRATCH/work" /usr/sbin 2>/dev/null || return 77
     ln -s "$WEFT_BIN"/*.weft /usr/sbin/ || return
-    echo "$IMAGE $SCRATCH/inner weft loop,noauto,nodev,commit=2 0 2" >"$SCRATCH/fstab"
+    # Asked for a loop device, mount(8) makes one.
+    echo "$IMAGE $SCRATCH/inner weft $(loops && echo loop,)noauto,nodev,commit=2 0 2" >"$SCRATCH/fstab"
     mount --bind "$SCRATCH/fstab" /etc/fstab || return
     local round
     for round in type fstab; do
@@ -202,7 +203,7 @@ by_mount() {
 }
 if [ "$(id -u)" = 0 ]; then
     say "by mount -t weft, by fstab, and remounted so; fsck -t weft, mkfs -t weft"
-    export -f by_mount limit
+    export -f by_mount limit loops
     export SCRATCH IMAGE WEFT_BIN
     own_mounts 150 by_mount >"$SCRATCH/by_mount.log" 2>&1
     case $? in

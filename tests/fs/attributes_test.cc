@@ -94,6 +94,29 @@ TEST(Attributes, FlagsAreKeptInheritedAndChecked) {
   EXPECT_EQ(m.attributes(file).project, 77u);
 }
 
+TEST(Attributes, TimesOfDataComeAfterItAlsoWhereFlagsForbidOthers) {
+  Mounted m;
+  m->leave_data_times_to_caller();
+  const InodeNo log = m.file(kTop, "log");
+  const InodeNo fixed = m.file(kTop, "fixed");
+  const auto bring = [&](InodeNo file, std::int64_t later) {
+    Timespec time = m.attributes(file).modified;
+    time.seconds += later;
+    return code(m->set_attributes(kRoot, file,
+                                  {.fields = Change::kModified | Change::kChanged, .modified = time, .changed = time}));
+  };
+  ASSERT_OK(m->set_flags(kRoot, log, kInodeAppendOnly));
+  EXPECT_EQ(bring(log, 1), std::nullopt);
+  EXPECT_EQ(bring(log, 1), std::nullopt) << "of every append";
+  EXPECT_EQ(bring(log, 0), std::nullopt) << "by a clock that ticks seldom";
+  EXPECT_EQ(bring(log, -2), Errc::kNotPermitted);
+  EXPECT_EQ(code(m->set_attributes(kRoot, log, {.fields = Change::kModified | Change::kChanged | Change::kAccessed})),
+            Errc::kNotPermitted);
+  ASSERT_OK(m->set_flags(kRoot, fixed, kInodeImmutable));
+  EXPECT_EQ(bring(fixed, 1), std::nullopt) << "of what was written before";
+  EXPECT_EQ(bring(fixed, 1), Errc::kNotPermitted) << "once";
+}
+
 TEST(Attributes, StatsCountWhatIsThere) {
   Mounted m;
   const FileSystemStats before = m->stats();
