@@ -202,7 +202,9 @@ Status unmount(const std::string& directory, bool lazy) {
   const char* const plain[] = {"fusermount3", "-u", "-q", "--", directory.c_str(), nullptr};
   const char* const lazily[] = {"fusermount3", "-u", "-q", "-z", "--", directory.c_str(), nullptr};
   if (run_helper(lazy ? lazily : plain) == 0) return {};
-  return fail(Errc::kBusy, "fusermount3 could not unmount " + directory);
+  std::string text = "fusermount3 could not unmount " + directory;
+  if (::access("/etc/mtab", F_OK) != 0) text += " without /etc/mtab (make it with: ln -s /proc/self/mounts /etc/mtab)";
+  return fail(Errc::kBusy, std::move(text));
 }
 
 void tune_cache(const std::string& directory, unsigned read_ahead_kib, std::uint64_t dirty_bytes) {
