@@ -1,6 +1,7 @@
 #include "fs/fuse/buffer_pool.h"
 
 #include <sched.h>
+#include <sys/mman.h>
 
 #include <bit>
 #include <cstdlib>
@@ -44,8 +45,13 @@ Buffer BufferPool::take(std::size_t bytes) {
     kept_bytes_.store(kept_bytes() - size, std::memory_order_relaxed);
   }
   unlock();
-  void* memory = found != nullptr ? found : std::aligned_alloc(kSmallestBytes, size);
-  if (memory == nullptr) return {};
+  void* memory = found;
+  if (memory == nullptr) {
+    memory = std::aligned_alloc(size == kLargestBytes ? kLargestBytes : kSmallestBytes, size);
+    if (memory == nullptr) return {};
+    // In one piece for the device, too: 256 scattered pages are more segments than a request to a disk may have.
+    if (size == kLargestBytes) ::madvise(memory, size, MADV_HUGEPAGE);
+  }
   return Buffer(this, {static_cast<std::byte*>(memory), size});
 }
 

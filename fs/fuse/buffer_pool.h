@@ -1,7 +1,8 @@
 // fs/fuse/buffer_pool.h - page-aligned memory for the data of requests and answers, kept warm and bounded.
 //
-// Sizes come in powers of two from 4 KiB to 2 MiB. What is given back is kept up to a bound of bytes, most recently used
-// first, since touching a fresh page costs microseconds; beyond the bound it goes back to the system.
+// Sizes come in powers of two from 4 KiB to 2 MiB; the largest are huge pages where the system has them to give. What is
+// given back is kept up to a bound of bytes, most recently used first, since touching a fresh page costs microseconds;
+// beyond the bound it goes back to the system.
 //
 // Locks: one spinlock, held for a few instructions. Nothing parks. Thread- and fiber-safe.
 // Tests: tests/fs/fuse/buffer_pool_test.cc.

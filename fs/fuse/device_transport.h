@@ -71,7 +71,7 @@ class DeviceTransport {
   static std::size_t read_message(Channel& channel, const Buffer& buffer);
   void end_of_fiber();
 
-  static constexpr unsigned kMostLongMessages = 32;
+  static constexpr unsigned kMostLongMessages = 16;
 
   Session& session_;
   std::vector<std::unique_ptr<Channel>> channels_;

@@ -19,6 +19,12 @@ TEST(BufferPool, GivesPagesOfAtLeastTheSizeAsked) {
   EXPECT_FALSE(pool.take(BufferPool::kLargestBytes + 1));
 }
 
+TEST(BufferPool, TheLargestMayBeHugePages) {
+  BufferPool pool;
+  const Buffer buffer = pool.take(BufferPool::kLargestBytes);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.bytes().data()) % BufferPool::kLargestBytes, 0U);
+}
+
 TEST(BufferPool, ReusesTheMemoryGivenBackLast) {
   BufferPool pool;
   const std::byte* last = nullptr;
