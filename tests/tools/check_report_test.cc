@@ -3,7 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace weft::tools {
 namespace {
@@ -115,6 +121,18 @@ TEST(CheckReport, NamesEachClassAndItsRemedy) {
   }
   std::ranges::sort(names);
   EXPECT_EQ(std::ranges::adjacent_find(names), names.end());
+}
+
+TEST(CheckReport, NamesNoClassThatTheManualDoesNotName) {
+  std::ifstream file("tools/man/fsck.weft.8");
+  if (!file) GTEST_SKIP() << "the manual is not here: run from the top folder";
+  std::string manual(std::istreambuf_iterator<char>(file), {});
+  std::ranges::replace(manual, '\n', ' ');
+  for (std::size_t i = 0; i < fs::check::kProblems; ++i) {
+    const std::string name(fs::check::name_of(static_cast<Problem>(i)));
+    const bool named = manual.contains(" " + name + ", ") || manual.contains(" " + name + ". ");
+    EXPECT_TRUE(named) << name;
+  }
 }
 
 }  // namespace
