@@ -28,13 +28,12 @@ using weft::Error;
 using weft::Result;
 using weft::fs::check::CheckOptions;
 using weft::fs::check::CheckReport;
+using weft::tools::kClean;
+using weft::tools::kOperationalError;
+using weft::tools::kUncorrected;
 using weft::tools::ProgressBar;
 
-// Exit codes of fsck(8).
-constexpr int kClean = 0;
-constexpr int kCorrected = 1;
-constexpr int kUncorrected = 4;
-constexpr int kOperationalError = 8;
+// Exit codes of fsck(8), besides those of check_report.h.
 constexpr int kUsage = 16;
 constexpr int kCancelled = 32;
 
@@ -57,6 +56,15 @@ std::atomic<bool> interrupted{false};
 int fail_with(std::string_view message, int status) {
   weft::tools::complain("fsck.weft", message);
   return status;
+}
+
+// For people and, if asked for, for machines.
+int fail_with(const Arguments& arguments, const Error& error, int status) {
+  if (arguments.json) {
+    const std::string text = weft::tools::describe_failure_as_json(arguments.image, error.message(), status);
+    std::fwrite(text.data(), 1, text.size(), stdout);
+  }
+  return fail_with(error.message(), status);
 }
 
 int status_of(const Error& error) {
@@ -146,7 +154,7 @@ int run(const Arguments& arguments) {
     how.read_only = true;
     opened = weft::tools::open_disk(arguments.image, how);
   }
-  if (!opened) return fail_with(opened.error().message(), kOperationalError);
+  if (!opened) return fail_with(arguments, opened.error(), kOperationalError);
   weft::BlockDevice& disk = *opened->disk;
 
   int status = kClean;
@@ -154,7 +162,7 @@ int run(const Arguments& arguments) {
   if (!look_closely && settle_quickly(disk, arguments, status)) return status;
 
   auto report = check(disk, arguments, wants_to_write);
-  if (!report) return fail_with(report.error().message(), status_of(report.error()));
+  if (!report) return fail_with(arguments, report.error(), status_of(report.error()));
   weft::tools::print_report(*report, {.image = arguments.image, .json = arguments.json, .verbose = arguments.verbose});
   if (report->clean()) return kClean;
   const bool can_ask = !how.read_only && !wants_to_write && !arguments.json && ::isatty(STDIN_FILENO) == 1;
@@ -162,11 +170,10 @@ int run(const Arguments& arguments) {
     Arguments repairing = arguments;
     repairing.yes = true;
     report = check(disk, repairing, true);
-    if (!report) return fail_with(report.error().message(), status_of(report.error()));
+    if (!report) return fail_with(arguments, report.error(), status_of(report.error()));
     weft::tools::print_report(*report, {.image = arguments.image, .verbose = arguments.verbose});
   }
-  const bool corrected = std::ranges::any_of(report->findings, [](const auto& finding) { return finding.repaired; });
-  return (corrected ? kCorrected : 0) | (report->uncorrected != 0 ? kUncorrected : 0);
+  return weft::tools::exit_status(*report);
 }
 
 // -C takes a descriptor that may be missing or stand apart, which no parser of options likes.

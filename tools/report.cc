@@ -5,30 +5,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "kernel/printable.h"
+
 namespace weft::tools {
 namespace {
-
-// Length of the UTF-8 sequence at the start of `text` if it is one that a terminal only shows; else 0.
-std::size_t printable_length(std::string_view text) noexcept {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  if (first < 0x80) return first >= 0x20 && first != 0x7f ? 1 : 0;
-  const std::size_t length = first >= 0xc2 && first < 0xe0   ? 2
-                             : first >= 0xe0 && first < 0xf0 ? 3
-                             : first >= 0xf0 && first < 0xf5 ? 4
-                                                             : 0;
-  if (length == 0 || text.size() < length) return 0;
-  std::uint32_t code = first & (0xffu >> (length + 1));
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3f);
-  }
-  constexpr std::uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (code < kLeast[length] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return 0;
-  // Controls of the upper half, and marks that turn the direction of what follows.
-  if (code < 0xa0 || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069)) return 0;
-  return length;
-}
 
 std::string shown(const Report::Value& value) {
   return std::visit(
@@ -46,22 +26,6 @@ std::string shown(const Report::Value& value) {
 }
 
 }  // namespace
-
-std::string printable(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t length = printable_length(text);
-    if (length == 0) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
-    } else if (text[0] == '\\') {
-      out += "\\\\";
-    } else {
-      out += text.substr(0, length);
-    }
-    text.remove_prefix(std::max<std::size_t>(length, 1));
-  }
-  return out;
-}
 
 Report& Report::at(std::uint32_t offset, std::string name, Value value, std::string note) {
   fields_.push_back({offset, std::move(name), std::move(value), std::move(note)});

@@ -60,7 +60,4 @@ class Report {
   std::vector<std::string> wrong_;
 };
 
-// `text` with everything but printable UTF-8 shown as \xNN, and a backslash doubled.
-std::string printable(std::string_view text);
-
 }  // namespace weft::tools

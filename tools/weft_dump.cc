@@ -16,6 +16,7 @@
 #include "fs/group_table.h"
 #include "fs/journal_replay.h"
 #include "fs/log_reader.h"
+#include "kernel/printable.h"
 #include "tools/describe.h"
 #include "tools/volume_view.h"
 #include "tools/weft_commands.h"

@@ -40,6 +40,10 @@ Result<CheckReport> check_volume(BlockDevice& device, const CheckOptions& option
     if (options.repair && !may_write && first) {
       report.notes.emplace_back("has features that this program does not know: it is not changed");
     }
+    if (findings.count() == 0) {
+      // What was found before is gone, by its own repair or with another's.
+      for (Finding& finding : report.findings) finding.repaired = true;
+    }
     if (findings.count() == 0 && options.data) {
       // Last, when all the rest is as it should be. What it finds nobody can repair.
       TRY(check_data(*volume, device, options.progress));

@@ -24,6 +24,8 @@ constexpr std::uint64_t kCacheBytes = 64 << 20;
 // After a loss the log may hold records, and the volume nodes, of lives that the superblock does not know of: far beyond those.
 constexpr std::uint64_t kPastLostLives = 1024;
 constexpr std::uint64_t kNodesBetweenReports = 256;
+// What a rebuild should have free besides the leaves, for the log's changes.
+constexpr std::uint64_t kRebuildSpareBlocks = 64;
 
 }  // namespace
 
@@ -166,10 +168,16 @@ Status CheckedVolume::walk_checkpoint(const Progress& progress) {
   return {};
 }
 
-Result<Reservation> CheckedVolume::reserve() {
+Result<Reservation> CheckedVolume::reserve(bool grows) {
   auto reservation = allocator_->reserve(0, tree_->node_bound(1), true);
   if (reservation || !(reservation.error() == Errc::kNoSpace)) return reservation;
-  return allocator_->reserve(0, allocator_->space().allocatable_blocks, true);
+  // The bound is generous: one path is copied at most; if the edit adds to the leaf each node of it is split, and a root put on top.
+  const std::uint64_t left = allocator_->space().allocatable_blocks;
+  const std::uint64_t path = tree_->root().level + std::uint64_t{1};
+  if (left < (grows ? 2 * path + 1 : path)) {
+    return fail(Errc::kNoSpace, "the volume is too full to be repaired; nothing was changed in this round");
+  }
+  return allocator_->reserve(0, left, true);
 }
 
 Status CheckedVolume::replay() {
@@ -242,6 +250,23 @@ Status CheckedVolume::for_each_salvaged(std::span<const SalvagedRange> leaves,
   return {};
 }
 
+// Until the new tree is durable these leaves are all there is of what they hold, and nobody claims their blocks: a new node placed on
+// one of them and a power cut would lose it for good. Where the volume is too full to wait, a repair that must not be cut off is
+// better than none.
+std::vector<BlockNo> CheckedVolume::hold_leaves(std::span<const SalvagedRange> leaves) {
+  std::vector<BlockNo> held;
+  // In order, keys fill leaves; of nodes above them there are far fewer than one to eight.
+  const std::uint64_t wanted = 2 * leaves.size() + leaves.size() / 8 + kRebuildSpareBlocks;
+  if (space_.free_blocks() < wanted) return held;
+  std::vector<BlockRange> twice;
+  for (const SalvagedRange& leaf : leaves) {
+    if (space_.is_claimed(leaf.block)) continue;  // by a file, or a range before
+    space_.claim({leaf.block, 1}, twice);
+    held.push_back(leaf.block);
+  }
+  return held;
+}
+
 Status CheckedVolume::rebuild(const Progress& progress) {
   // A loss of newer superblocks leaves nodes behind that are of checkpoints this one does not know.
   const CheckpointNo newest(superblock_.checkpoint + (plan_.damage ? kPastLostLives - 1 : 0));
@@ -258,17 +283,19 @@ Status CheckedVolume::rebuild(const Progress& progress) {
     space_.claim({BlockNo(extent.block.get()), extent.length}, twice);
     return {};
   }));
+  const std::vector<BlockNo> held = hold_leaves(leaves);
   if (plan_.damage) {
     // Beyond all lives that were lost; a checkpoint's number tells the slot of its superblock.
     superblock_.checkpoint = superblock_.checkpoint + kPastLostLives;
   }
   make_tree(allocator_, tree_, true);
+  for (const BlockNo block : held) allocator_->free({block, 1});  // once the new tree is durable
   for (const BTree::LostNode& lost : lost_) {
-    const Reservation reservation = TRY(reserve());
+    const Reservation reservation = TRY(reserve(true));
     TRY(tree_->replace_lost(lost));
   }
   TRY(for_each_salvaged(leaves, [&](Key key, std::span<const std::byte> value) -> Status {
-    const Reservation reservation = TRY(reserve());
+    const Reservation reservation = TRY(reserve(true));
     return tree_->put_raw(key, value);
   }));
   lost_.clear();
@@ -292,16 +319,17 @@ Status CheckedVolume::rebuild(const Progress& progress) {
 // ---------------------------------------------------------------------------------------------------- changing
 
 Status CheckedVolume::put(Key key, std::span<const std::byte> value) {
-  const Reservation reservation = TRY(reserve());
+  std::size_t old_size = 0;
+  const bool is_new = !TRY(tree_->get(key, [&](std::span<const std::byte> old) { old_size = old.size(); }));
+  const Reservation reservation = TRY(reserve(is_new || value.size() > old_size));
   changed_ = true;
-  const bool is_new = key.kind() == KeyKind::kInode && !TRY(tree_->get(key, [](std::span<const std::byte>) {}));
   TRY(tree_->put_raw(key, value));
-  inode_count_ += is_new;
+  inode_count_ += is_new && key.kind() == KeyKind::kInode;
   return {};
 }
 
 Status CheckedVolume::erase(Key key) {
-  const Reservation reservation = TRY(reserve());
+  const Reservation reservation = TRY(reserve(false));
   changed_ = true;
   if (TRY(tree_->erase_raw(key)) && key.kind() == KeyKind::kInode) --inode_count_;
   return {};

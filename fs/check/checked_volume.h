@@ -5,7 +5,8 @@
 //
 // Volume::open() believes bitmaps and stops at the first damage; here the order is another. examine() walks the tree of the last
 // checkpoint first, and so knows which blocks are in use; what it then plays from the log, in memory, and what repair changes,
-// is placed by that. Nothing is written before write(), which is one checkpoint: a repair happens whole or not at all.
+// is placed by that. Nothing is written before write(), which is one checkpoint: a repair happens whole or not at all. (Not to be promised
+// of lost nodes on a volume that is too full for the leaves found beside the new ones: hold_leaves().)
 //
 // Not thread-safe. Parks on the device. Memory: see item_check.h and space_map.h; besides, a repair's changed nodes.
 #pragma once
@@ -88,7 +89,9 @@ class CheckedVolume {
   Status walk_replayed(const Progress& progress);
   void check_counts();
   void make_tree(std::unique_ptr<Allocator>& allocator, std::unique_ptr<BTree>& tree, bool with_space);
-  Result<Reservation> reserve();
+  // Nodes for one edit. kNoSpace where there may be too few.
+  Result<Reservation> reserve(bool grows);
+  std::vector<BlockNo> hold_leaves(std::span<const SalvagedRange> leaves);
   Status for_each_salvaged(std::span<const SalvagedRange> leaves,
                            FunctionRef<Status(Key, std::span<const std::byte>)> visit);
 

@@ -10,6 +10,7 @@
 #include "fs/aligned_buffer.h"
 #include "fs/check/name_check.h"
 #include "kernel/crc32c.h"
+#include "kernel/printable.h"
 
 namespace weft::fs::check {
 namespace {
@@ -82,8 +83,9 @@ class DataWalk final : public BTree::Visitor {
     volume_.findings()
         .add(Problem::kDataChecksum, inode,
              fmt::format("{}: {} block{} from block {} of the file on (block {} of the volume) {} not what was written",
-                         path.empty() ? fmt::format("inode {}", inode.value()) : path, count, count == 1 ? "" : "s",
-                         part.key.offset() + first, part.extent.block + first, count == 1 ? "is" : "are"))
+                         path.empty() ? fmt::format("inode {}", inode.value()) : printable(path), count,
+                         count == 1 ? "" : "s", part.key.offset() + first, part.extent.block + first,
+                         count == 1 ? "is" : "are"))
         .block = BlockNo(part.extent.block + first);
   }
 

@@ -3,24 +3,27 @@
 #include <array>
 #include <utility>
 
+#include "kernel/printable.h"
+
 namespace weft::fs::check {
 namespace {
 
 struct About {
   std::string_view name;
   bool safe;
+  std::string_view remedy = "edit";
 };
 constexpr std::array<About, kProblems> kAbout = {{
-    {"superblock-slot", true},
-    {"log", false},
-    {"group-table", true},
-    {"bitmap", true},
-    {"used-marked-free", true},
-    {"free-marked-used", true},
-    {"free-count", true},
-    {"inode-count", true},
-    {"next-inode", true},
-    {"tree-node", false},
+    {"superblock-slot", true, "rewrite"},
+    {"log", false, "end-log"},
+    {"group-table", true, "rewrite"},
+    {"bitmap", true, "rewrite"},
+    {"used-marked-free", true, "rewrite"},
+    {"free-marked-used", true, "rewrite"},
+    {"free-count", true, "rewrite"},
+    {"inode-count", true, "rewrite"},
+    {"next-inode", true, "rewrite"},
+    {"tree-node", false, "rebuild"},
     {"claimed-twice", false},
     {"stray-item", false},
     {"missing-inode", false},
@@ -42,13 +45,14 @@ constexpr std::array<About, kProblems> kAbout = {{
     {"past-end", false},
     {"block-count", true},
     {"orphan", true},
-    {"data-checksum", false},
+    {"data-checksum", false, "none"},
 }};
 
 }  // namespace
 
 std::string_view name_of(Problem problem) noexcept { return kAbout[static_cast<std::size_t>(problem)].name; }
 bool is_safe(Problem problem) noexcept { return kAbout[static_cast<std::size_t>(problem)].safe; }
+std::string_view remedy_of(Problem problem) noexcept { return kAbout[static_cast<std::size_t>(problem)].remedy; }
 
 Finding& Findings::add(Problem problem, InodeNo inode, std::string message) {
   return add(Finding{.problem = problem, .inode = inode, .block = {}, .message = std::move(message), .fixes = {}});
@@ -78,14 +82,10 @@ Fix set_field(InodeNo inode, InodeField field, std::uint64_t number) {
 }
 
 std::string quoted(std::string_view name) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string out = "\"";
-  for (const char letter : name) {
-    const auto byte = static_cast<unsigned char>(letter);
-    if (byte < 0x20 || byte == 0x7f || letter == '"' || letter == '\\') {
-      out += "\\x";
-      out += kDigits[byte >> 4];
-      out += kDigits[byte & 15];
+  for (const char letter : printable(name)) {
+    if (letter == '"') {
+      out += "\\x22";
     } else {
       out += letter;
     }

@@ -58,6 +58,9 @@ inline constexpr std::size_t kProblems = static_cast<std::size_t>(Problem::kData
 [[nodiscard]] std::string_view name_of(Problem problem) noexcept;
 // Whether putting it right throws nothing away: what -p does unasked.
 [[nodiscard]] bool is_safe(Problem problem) noexcept;
+// What putting it right is, for machines: "rewrite" from what the tree says; "rebuild" of the tree from what can be found of it;
+// "end-log" where it stops to make sense; "edit" of keys, those of Finding::fixes; "none": nobody can.
+[[nodiscard]] std::string_view remedy_of(Problem problem) noexcept;
 
 enum class InodeField : std::uint8_t {
   kMode,
@@ -123,7 +126,7 @@ Fix erase_of(Key key);
 Fix put_of(Key key, std::vector<std::byte> bytes);
 Fix set_field(InodeNo inode, InodeField field, std::uint64_t number);
 
-// A name as people may see it on a terminal: in quotes, what cannot be printed as \xNN.
+// A name as people may see it on a terminal: in quotes, as printable() has it.
 std::string quoted(std::string_view name);
 
 }  // namespace weft::fs::check

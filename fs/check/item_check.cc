@@ -125,7 +125,8 @@ void ItemCheck::inode_item(Key key, std::span<const std::byte> value) {
 void ItemCheck::check_record() {
   const DiskInode& record = *object_.record;
   const std::uint32_t mode = record.mode;
-  object_.bad_mode = !is_type(mode);
+  // A root of another type would take all its names along.
+  object_.bad_mode = !is_type(mode) || (object_.number == kRootInode.value() && !S_ISDIR(mode));
   if (object_.bad_mode) return;  // end_object() knows what else there is
   const std::uint32_t type = mode & S_IFMT;
   if ((record.flags & ~kInodeFlagsKnown) != 0) {

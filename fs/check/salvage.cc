@@ -96,6 +96,8 @@ Result<std::vector<SalvagedRange>> find_leaves(BlockDevice& device, const DiskUu
       chosen.back().to = to;
     });
   }
+  // Keys that are put in by their order leave full leaves behind: no more of them than there were.
+  std::ranges::sort(chosen, {}, &SalvagedRange::from);
   return chosen;
 }
 

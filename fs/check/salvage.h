@@ -32,7 +32,7 @@ struct SalvagedRange {
 bool is_leaf_of(std::span<const std::byte, kBlockBytes> page, BlockNo block, const DiskUuid& uuid,
                 const Layout& layout);
 
-// Reads all of the data area that `claimed` leaves over. `newest`: no leaf of a later checkpoint counts. `progress` is called with
+// In order of keys. Reads all of the data area that `claimed` leaves over. `newest`: no leaf of a later checkpoint counts. `progress` is called with
 // blocks looked at and may end it (kCancelled).
 Result<std::vector<SalvagedRange>> find_leaves(BlockDevice& device, const DiskUuid& uuid, const Layout& layout,
                                                const SpaceMap& claimed, CheckpointNo newest,

@@ -51,7 +51,7 @@ mkdir "$SCRATCH/second"
 say "the same image is not mounted twice, nor made anew, nor repaired, while it is mounted"
 refused mount.weft "$IMAGE" "$SCRATCH/second"
 refused mkfs.weft --force "$IMAGE"
-refused fsck.weft -y "$IMAGE"
+for how in -n -p -y; do refused fsck.weft "$how" "$IMAGE"; done
 [ "$(cat "$MNT/file")" = kept ] || fail "the mount is harmed"
 
 say "umount returns when all is in the image"

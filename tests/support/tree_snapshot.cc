@@ -10,7 +10,7 @@
 namespace weft::fs::test {
 namespace {
 
-Status visit(FileSystem& fs, InodeNo inode, const std::string& path, SnapshotTree& out) {
+Status visit(FileSystem& fs, InodeNo inode, const std::string& path, Unreadable unreadable, SnapshotTree& out) {
   const Attributes attributes = TRY(fs.attributes(inode));
   SnapshotNode node;
   node.identity = inode.value();
@@ -23,8 +23,10 @@ Status visit(FileSystem& fs, InodeNo inode, const std::string& path, SnapshotTre
   if (S_ISLNK(attributes.mode)) node.content = TRY(fs.read_symlink(inode));
   if (S_ISREG(attributes.mode)) {
     std::vector<std::byte> buffer(attributes.size_bytes + 1);
-    const std::size_t got = TRY(fs.read(inode, 0, buffer));
-    node.content.assign(reinterpret_cast<const char*>(buffer.data()), got);
+    const auto got = fs.read(inode, 0, buffer);
+    if (!got && unreadable == Unreadable::kFails) return fail(Error(got.error()).with(path));
+    node.unreadable = !got;
+    node.content.assign(reinterpret_cast<const char*>(buffer.data()), got.value_or(0));
   }
   node.size_bytes = S_ISDIR(attributes.mode) ? 0 : attributes.size_bytes;
   const auto names = TRY(fs.list_xattrs(inode));
@@ -45,7 +47,7 @@ Status visit(FileSystem& fs, InodeNo inode, const std::string& path, SnapshotTre
     const auto found = TRY(fs.lookup(inode, name));
     fs.forget(found.inode, 1);
     if (found.inode != child) return fail(Errc::kCorrupt, prefix + name + ": lookup and listing disagree");
-    TRY(visit(fs, child, prefix + name, out));
+    TRY(visit(fs, child, prefix + name, unreadable, out));
   }
   const auto up = TRY(fs.lookup(inode, ".."));
   fs.forget(up.inode, 1);
@@ -54,9 +56,9 @@ Status visit(FileSystem& fs, InodeNo inode, const std::string& path, SnapshotTre
 
 }  // namespace
 
-Result<SnapshotTree> take_snapshot(FileSystem& fs) {
+Result<SnapshotTree> take_snapshot(FileSystem& fs, Unreadable unreadable) {
   SnapshotTree tree;
-  TRY(visit(fs, kRootInode, "/", tree));
+  TRY(visit(fs, kRootInode, "/", unreadable, tree));
   return tree;
 }
 
@@ -72,7 +74,9 @@ std::string describe(const SnapshotTree& tree) {
                   static_cast<unsigned long long>(node.size_bytes));
     out += path + text;
     if (S_ISLNK(node.mode)) out += " -> " + node.content;
-    if (S_ISREG(node.mode)) {
+    if (node.unreadable) {
+      out += " content unreadable";
+    } else if (S_ISREG(node.mode)) {
       std::snprintf(text, sizeof text, " content %08x", crc32c(std::as_bytes(std::span(node.content))));
       out += text;
     }

@@ -18,13 +18,16 @@ struct SnapshotNode {
   std::uint32_t mode = 0, uid = 0, gid = 0, links = 0, device = 0, flags = 0;
   std::uint64_t size_bytes = 0;  // of files and symlinks
   std::string content;           // or target
+  bool unreadable = false;       // its content
   std::map<std::string, std::string> xattrs;
 };
 
 // Paths, "/" first.
 using SnapshotTree = std::map<std::string, SnapshotNode>;
 
-Result<SnapshotTree> take_snapshot(FileSystem& fs);
+// A file that cannot be read: the error of all, or noted in its place.
+enum class Unreadable : std::uint8_t { kFails, kShown };
+Result<SnapshotTree> take_snapshot(FileSystem& fs, Unreadable unreadable = Unreadable::kFails);
 std::string describe(const SnapshotTree& tree);
 
 // Inodes in the tree: what Volume::space() should count.

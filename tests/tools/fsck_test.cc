@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "fs/superblock.h"
@@ -38,7 +39,7 @@ class Fsck : public ::testing::Test {
   int fsck(const std::string& options) { return run(options + " " + path_); }
   int run(const std::string& arguments) {
     const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin/fsck.weft";
-    FILE* pipe = ::popen((program.string() + " " + arguments + " 2>&1 </dev/null").c_str(), "r");
+    FILE* pipe = ::popen((program.string() + " </dev/null 2>&1 " + arguments).c_str(), "r");
     said_.clear();
     std::array<char, 4096> buffer;
     while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe))
@@ -101,11 +102,33 @@ TEST_F(Fsck, PreeningPlaysTheLogOfAVolumeThatWasNotUnmounted) {
   EXPECT_EQ(said_.find("its log was replayed"), std::string::npos) << said_;
 }
 
+// The lock of a server, or of another fsck that repairs.
 TEST_F(Fsck, RefusesAVolumeThatIsInUseAndNamesWhoHasIt) {
+  overwrite(1 * 4096, std::string(4096, 'x'));
+  const std::string before = content();
   auto opened = open_disk(path_, {});
   ASSERT_TRUE(opened);
   EXPECT_EQ(fsck("-y"), 8);
   EXPECT_NE(said_.find("(process " + std::to_string(::getpid()) + ")"), std::string::npos) << said_;
+  EXPECT_EQ(content(), before);
+}
+
+// One that only looks, as fsck.weft -n and weft info do, keeps out those that write and nobody else.
+TEST_F(Fsck, RepairsNothingWhileAnotherLooks) {
+  auto opened = open_disk(path_, {.read_only = true});
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(fsck("-y"), 8) << said_;
+  EXPECT_NE(said_.find("in use by"), std::string::npos) << said_;
+  EXPECT_EQ(fsck("-n"), 0) << said_;
+}
+
+TEST_F(Fsck, TellsMachinesWhyItCouldNotLook) {
+  EXPECT_EQ(run("-n --json /no/such/file 2>/dev/null"), 8);
+  const auto json = nlohmann::json::parse(said_, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << said_;
+  EXPECT_EQ(json["image"], "/no/such/file");
+  EXPECT_EQ(json["exit_status"], 8);
+  EXPECT_NE(json["error"].get<std::string>().find("No such file"), std::string::npos) << said_;
 }
 
 TEST_F(Fsck, RefusesWrongUsageAndWhatIsNoVolume) {

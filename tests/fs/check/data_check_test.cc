@@ -4,7 +4,9 @@
 #include "fs/aligned_buffer.h"
 #include "fs/check/data_check.h"
 #include "fs/file_map.h"
+#include "tests/fs/check/block_damage.h"
 #include "tests/fs/check/check_fixture.h"
+#include "tests/fs/check/damages.h"
 
 namespace weft::fs::test {
 namespace {
@@ -38,6 +40,17 @@ TEST(DataCheck, NamesTheFileAndTheBlocksThatHaveRotted) {
   EXPECT_EQ(text_of(*rotten), "data-checksum: /a/b/c: 2 blocks from block 300 of the file on (block " +
                                   std::to_string(block.value()) + " of the volume) are not what was written\n");
   EXPECT_EQ(rotten->uncorrected, 1u);
+}
+
+// The path goes to a terminal.
+TEST(DataCheck, NamesAFileOfAHostileNameWithoutDoingWhatItSays) {
+  MemoryDisk disk(sound_volume().image);
+  garble_data(disk, sound_volume().hostile, 0);
+  const auto rotten = check::check_volume(disk, {.data = true, .progress = {}});
+  ASSERT_OK(rotten);
+  EXPECT_TRUE(text_of(*rotten).starts_with(
+      R"(data-checksum: /\x1b]0;owned\x07\x0a"\\\xff\xc2\x9b: 1 block from block 0 of the file on)"))
+      << text_of(*rotten);
 }
 
 }  // namespace

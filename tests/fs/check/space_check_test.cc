@@ -2,14 +2,10 @@
 #include <cstring>
 #include <vector>
 
-#include "fs/aligned_buffer.h"
 #include "fs/check/checked_volume.h"
-#include "fs/group_table.h"
 #include "fs/layout.h"
 #include "fs/orphan.h"
-#include "fs/superblock.h"
-#include "kernel/bytes.h"
-#include "kernel/crc32c.h"
+#include "tests/fs/check/block_damage.h"
 #include "tests/fs/check/check_fixture.h"
 #include "tests/fs/fs_fixture.h"
 #include "tests/support/tree_snapshot.h"
@@ -40,20 +36,6 @@ const Image& volume() {
   return volume;
 }
 
-std::vector<std::byte> read_block(MemoryDisk& disk, BlockNo block) {
-  AlignedBuffer buffer(kBlockBytes);
-  EXPECT_OK(disk.read(block.value() * kBlockBytes, buffer.bytes()));
-  return {buffer.bytes().begin(), buffer.bytes().end()};
-}
-void write_block(MemoryDisk& disk, BlockNo block, std::span<const std::byte> bytes) {
-  AlignedBuffer buffer(kBlockBytes);
-  std::memcpy(buffer.bytes().data(), bytes.data(), kBlockBytes);
-  EXPECT_OK(disk.write(block.value() * kBlockBytes, buffer.bytes()));
-}
-void garble(MemoryDisk& disk, BlockNo block) {
-  write_block(disk, block, std::vector<std::byte>(kBlockBytes, std::byte{0x5a}));
-}
-
 std::vector<Problem> kinds_of(const check::CheckReport& report) {
   std::vector<Problem> kinds;
   for (const check::Finding& finding : report.findings) kinds.push_back(finding.problem);
@@ -71,33 +53,6 @@ void expect_repaired(MemoryDisk& disk, const std::vector<Problem>& found) {
   EXPECT_EQ(problems_of(disk.copy()), "") << "after\n" << text_of(*repaired);
   Mounted m(disk.copy());
   EXPECT_EQ(describe(*take_snapshot(*m.fs)), volume().tree);
-}
-
-// A change of the group table as if it had been written so.
-void edit_group(MemoryDisk& disk, const std::function<void(DiskGroup&, GroupBitmap&)>& change) {
-  const DiskSuperblock superblock = superblock_of(disk);
-  const Layout layout(superblock);
-  const BlockNo where = layout.table_block(0, table_slot(superblock, 0));
-  std::vector<std::byte> bytes = read_block(disk, where);
-  DiskGroupTable table;
-  std::memcpy(&table, bytes.data(), sizeof(table));
-  const BlockNo at = layout.bitmap_block(0, table.groups[0].slot);
-  std::vector<std::byte> map = read_block(disk, at);
-  GroupBitmap bits;
-  bits.load(std::span<const std::byte, kBlockBytes>(map.data(), kBlockBytes));
-  change(table.groups[0], bits);
-  bits.store(std::span<std::byte, kBlockBytes>(map.data(), kBlockBytes));
-  table.groups[0].bitmap_crc = crc32c(map);
-  table.groups[0].free_blocks = kBlocksPerGroup - bits.count_set();
-  const std::vector<DiskGroup> groups(table.groups, table.groups + layout.group_count);
-  fill_group_table(table, superblock.uuid, table.checkpoint, 0, groups);
-  std::memcpy(bytes.data(), &table, sizeof(table));
-  write_block(disk, where, bytes);
-  write_block(disk, at, map);
-  DiskSuperblock next = superblock;
-  next.free_blocks = table.groups[0].free_blocks.get();
-  EXPECT_OK(write_superblock(disk, next));
-  EXPECT_OK(write_superblock_copy(disk, next));
 }
 
 TEST(SpaceCheck, FindsCopiesOfTheSuperblockThatAreNone) {
@@ -124,18 +79,13 @@ TEST(SpaceCheck, TakesATornCopyOfTheSuperblockForWhatItIs) {
 
 TEST(SpaceCheck, FindsABadGroupTable) {
   MemoryDisk disk(volume().image);
-  const DiskSuperblock superblock = superblock_of(disk);
-  garble(disk, Layout(superblock).table_block(0, table_slot(superblock, 0)));
+  garble(disk, current_table(disk));
   expect_repaired(disk, {Problem::kGroupTable});
 }
 
 TEST(SpaceCheck, FindsABadBitmap) {
   MemoryDisk disk(volume().image);
-  const DiskSuperblock superblock = superblock_of(disk);
-  const Layout layout(superblock);
-  DiskGroupTable table;
-  std::memcpy(&table, read_block(disk, layout.table_block(0, table_slot(superblock, 0))).data(), sizeof(table));
-  garble(disk, layout.bitmap_block(0, table.groups[0].slot));
+  garble(disk, current_bitmap(disk));
   expect_repaired(disk, {Problem::kBitmap});
 }
 
@@ -157,10 +107,7 @@ TEST(SpaceCheck, FindsBlocksThatNobodyUses) {
 TEST(SpaceCheck, FindsCountsOfTheSuperblockThatAreWrong) {
   const auto with = [](const std::function<void(DiskSuperblock&)>& change, Problem problem) {
     MemoryDisk disk(volume().image);
-    DiskSuperblock superblock = superblock_of(disk);
-    change(superblock);
-    EXPECT_OK(write_superblock(disk, superblock));
-    EXPECT_OK(write_superblock_copy(disk, superblock));
+    edit_superblock(disk, change);
     expect_repaired(disk, {problem});
   };
   with([](DiskSuperblock& s) { s.inode_count = 7; }, Problem::kInodeCount);
@@ -219,8 +166,6 @@ TEST(SpaceCheck, FindsALogThatHasLostWhatWasAcknowledged) {
   Mounted m(16 * kMiB);
   m.file(kTop, "before");
   EXPECT_OK(m->sync());
-  const DiskSuperblock superblock = superblock_of(m.disk);
-  const std::uint64_t log = superblock.log_start * kBlockBytes;
   m.file(kTop, "lost");
   EXPECT_OK(m->sync());
   m.file(kTop, "after");
@@ -229,14 +174,7 @@ TEST(SpaceCheck, FindsALogThatHasLostWhatWasAcknowledged) {
   EXPECT_OK(m->sync());
   m.fs.reset();
   MemoryDisk disk(m.disk.copy());
-  // The second record: behind the first, at the next multiple of its unit.
-  DiskRecord first;
-  AlignedBuffer unit(kBlockBytes);
-  EXPECT_OK(disk.read(log + superblock.log_tail_bytes, unit.bytes().first(512)));
-  std::memcpy(&first, unit.bytes().data(), sizeof(first));
-  ASSERT_EQ(first.magic, kRecordMagic);
-  std::memset(unit.bytes().data(), 1, 512);
-  EXPECT_OK(disk.write(log + superblock.log_tail_bytes + first.stored_bytes, unit.bytes().first(512)));
+  lose_second_record(disk);
   const auto report = check::check_volume(disk, {});
   ASSERT_OK(report);
   EXPECT_EQ(kinds_of(*report), std::vector{Problem::kLog}) << text_of(*report);
