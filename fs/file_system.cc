@@ -18,7 +18,11 @@ Status recover_orphans(FileSystemCore& fs) {
     auto got = fs.inodes.get(number);
     if (!got) continue;  // an orphan key without an inode is fsck's
     const InodeRef inode = TRY(std::move(got));
-    if (inode->record().links == 0) continue;  // dropping the last pin reclaims it
+    if (inode->record().links == 0) {
+      // Dropping the last pin reclaims it, or leaves it to who holds it: perhaps by O_TMPFILE, which the caller knows.
+      inode->linkable = fs.options.takes_over;
+      continue;
+    }
     std::unique_lock guard(inode->content);
     inode->truncate_pending = true;
     TRY(finish_truncate(fs, *inode));

@@ -113,11 +113,15 @@ struct FileSystemOptions {
   VolumeOptions volume;
   std::uint64_t inode_cache = 65536;  // unreferenced inodes kept in memory
   bool group_from_parent = false;     // BSD groups (grpid)
+  // The caller holds references that a mount gave which has died since. What is unlinked then stays until it is forgotten; what never
+  // is, the next mount without this ends.
+  bool takes_over = false;
 };
 
 class FileSystem {
  public:
-  // Opens the volume and reclaims what a crash left unlinked (in the background where options.volume.background).
+  // Opens the volume and reclaims what a crash left unlinked (in the background where options.volume.background), unless it takes
+  // over.
   static Result<std::unique_ptr<FileSystem>> mount(BlockDevice& device, const FileSystemOptions& options);
   // Reclaims, checkpoints, marks clean. No operation may be under way. The destructor alone is a crash.
   Status unmount();
@@ -128,6 +132,9 @@ class FileSystem {
   Result<Attributes> lookup(InodeNo parent, std::string_view name);  // "." and ".." too (for NFS)
   Result<Attributes> by_number(InodeNo inode);  // an existing inode by number, with a reference: kStale if gone
   void forget(InodeNo inode, std::uint64_t references);
+  // One reference that has never reached the caller. Unlike forget() it says nothing of the references that the caller has.
+  void give_back(InodeNo inode);
+  Result<InodeNo> find(InodeNo parent, std::string_view name);  // what a name stands for, without a reference
   Result<Attributes> make_node(const Caller& caller, InodeNo parent, std::string_view name,
                                const NewNode& node);  // files, devices, fifos, sockets
   Result<Attributes> make_directory(const Caller& caller, InodeNo parent, std::string_view name, std::uint32_t mode);

@@ -13,7 +13,7 @@ FileSystemCore::FileSystemCore(std::unique_ptr<Volume> opened, const FileSystemO
     : options(how),
       volume(std::move(opened)),
       hash(volume->hash_seed()),
-      inodes(*volume, how.inode_cache, [this](InodeNo dead) { reclaimer.add(dead); }),
+      inodes(*volume, how.inode_cache, how.takes_over, [this](InodeNo dead) { reclaimer.add(dead); }),
       reclaimer(*volume, inodes, how.volume.background) {}
 
 ChangeGuard::ChangeGuard(std::initializer_list<Inode*> inodes) {

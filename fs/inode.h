@@ -89,6 +89,7 @@ class Inode {
 
   // The table's, guarded by its shard.
   std::uint64_t references_ = 0;  // the caller's: FileSystem::forget takes them back
+  bool claimed_ = false;          // the caller may have references that an earlier mount gave
   std::uint32_t pins_ = 0;        // of operations under way
   bool reclaiming_ = false;       // no links, nobody holds it: about to vanish
   Inode* newer_ = nullptr;        // in the list of those that nobody holds

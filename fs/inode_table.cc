@@ -12,9 +12,11 @@ InodeRef::~InodeRef() {
   if (inode_ != nullptr) table_->unpin(*inode_);
 }
 
-InodeTable::InodeTable(Volume& volume, std::uint64_t idle_limit, std::move_only_function<void(InodeNo)> on_dead)
+InodeTable::InodeTable(Volume& volume, std::uint64_t idle_limit, bool claimed,
+                       std::move_only_function<void(InodeNo)> on_dead)
     : volume_(volume),
       idle_limit_per_shard_(std::max<std::uint64_t>(idle_limit / kShards, 4)),
+      claimed_(claimed),
       on_dead_(std::move(on_dead)) {}
 
 InodeTable::~InodeTable() = default;
@@ -39,7 +41,10 @@ Result<InodeRef> InodeTable::get(InodeNo number) {
   {
     std::lock_guard guard(shard.lock);
     auto& slot = shard.inodes[number.value()];
-    if (slot == nullptr) slot = std::make_unique<Inode>(number);
+    if (slot == nullptr) {
+      slot = std::make_unique<Inode>(number);
+      slot->claimed_ = claimed_;
+    }
     inode = slot.get();
     if (inode->reclaiming_) return fail(Errc::kStale);
     hold(shard, *inode);
@@ -123,11 +128,18 @@ void InodeTable::refer(Inode& inode) {
 
 bool InodeTable::referred(const Inode& inode) {
   std::lock_guard guard(shard_of(inode.number()).lock);
-  return inode.references_ > 0;
+  return inode.references_ > 0 || inode.claimed_;
 }
 
 void InodeTable::forget(InodeNo number, std::uint64_t references) {
-  release(number, [&](Inode& inode) { inode.references_ -= std::min(references, inode.references_); });
+  release(number, [&](Inode& inode) {
+    inode.references_ -= std::min(references, inode.references_);
+    if (inode.references_ == 0) inode.claimed_ = false;
+  });
+}
+
+void InodeTable::give_back(InodeNo number) {
+  release(number, [](Inode& inode) { inode.references_ -= std::min<std::uint64_t>(1, inode.references_); });
 }
 
 void InodeTable::unpin(Inode& inode) {
@@ -149,6 +161,7 @@ void InodeTable::release(InodeNo number, FunctionRef<void(Inode&)> take_back) {
       leaves = std::move(at->second);
       shard.inodes.erase(at);
     } else if (inode.record().links == 0) {
+      if (inode.claimed_) return;
       inode.reclaiming_ = true;
       dead = true;
     } else {

@@ -6,8 +6,13 @@
 // the last of both goes, it joins the idle ones, of which the longest idle leave; without links it goes to `on_dead` instead,
 // once, and is kStale for everybody until erase().
 //
+// Under a caller that has outlived an earlier mount (FileSystemOptions::takes_over) an inode that was there before is claimed until a
+// forget() leaves no reference that we know of: how many the earlier mount had given nobody knows any more, but whoever holds
+// an inode gives all of them back at once. A claimed inode without links stays in memory, so that its forget() finds it.
+//
 // Invariants  T1  there is at most one Inode of a number
 //             T2  an inode is in its shard's idle list exactly when it has no pins, no references, and links
+//             T3  nothing without links goes to `on_dead` while it is claimed
 // Locks       a shard's lock is innermost but for Inode::lock_, and held for a few steps only
 // Parks       get() where the inode must be read; nothing else, except through `on_dead`
 // Thread- and fiber-safe.
@@ -59,7 +64,8 @@ class InodeRef {
 
 class InodeTable {
  public:
-  InodeTable(Volume& volume, std::uint64_t idle_limit, std::move_only_function<void(InodeNo)> on_dead);
+  // `claimed`: so are the inodes that are on the volume already.
+  InodeTable(Volume& volume, std::uint64_t idle_limit, bool claimed, std::move_only_function<void(InodeNo)> on_dead);
   ~InodeTable();
 
   // kStale: there is no such inode, or it is about to vanish.
@@ -82,10 +88,11 @@ class InodeTable {
   };
   Newborn add_new();
 
-  // The caller's references. forget() may end the inode.
+  // The caller's references. The last two may end the inode; give_back() takes one that the caller never had.
   void refer(Inode& inode);
   void forget(InodeNo number, std::uint64_t references);
-  [[nodiscard]] bool referred(const Inode& inode);
+  void give_back(InodeNo number);
+  [[nodiscard]] bool referred(const Inode& inode);  // or claimed
 
   // After `on_dead` has done its work.
   void erase(InodeNo number);
@@ -112,6 +119,7 @@ class InodeTable {
 
   Volume& volume_;
   const std::uint64_t idle_limit_per_shard_;
+  const bool claimed_;
   std::move_only_function<void(InodeNo)> on_dead_;
   std::array<Shard, kShards> shards_;
 };

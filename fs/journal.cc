@@ -51,9 +51,9 @@ Journal::Journal(BlockDevice& device, const JournalConfig& config)
       pending_first_lsn_(config.next_lsn.value()),
       next_sequence_(config.next_sequence),
       next_lsn_(config.next_lsn.value()),
-      written_(config.next_lsn.value() - 1),
       flushed_sequence_(config.next_sequence - 1),
       committed_(config.next_lsn.value() - 1),
+      written_(config.next_lsn.value() - 1),
       durable_(config.next_lsn.value() - 1) {
   WEFT_CHECK(config.log_bytes >= std::uint64_t{kMinLogBlocks} * kBlockBytes && config.log_bytes % unit_bytes_ == 0);
 }
@@ -145,6 +145,21 @@ Status Journal::make_durable(Lsn lsn) {
       led_.wait(lock);
     } else {
       TRY(lead(lock, true));
+    }
+  }
+  return {};
+}
+
+Status Journal::make_written(Lsn lsn) {
+  if (written_.load(std::memory_order_acquire) >= lsn.value()) return {};
+  std::unique_lock lock(lock_);
+  const std::uint64_t wanted = std::min(lsn.value(), next_lsn_ - 1);
+  while (written_.load(std::memory_order_relaxed) < wanted) {
+    if (failure_) return fail(*failure_);
+    if (leading_) {
+      led_.wait(lock);
+    } else {
+      TRY(lead(lock, false));
     }
   }
   return {};
@@ -255,7 +270,7 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
   lock.lock();
   leading_ = false;
   if (status) {
-    written_ = std::max(written_, last_lsn);
+    if (last_lsn > written_.load(std::memory_order_relaxed)) written_.store(last_lsn, std::memory_order_release);
     JournalCounts more{.records = planned.size()};
     for (const Planned& record : planned) more.transactions += record.transactions, more.bytes += record.stored_bytes;
     counts_.records += more.records, meters_.records.add(more.records);
@@ -294,8 +309,10 @@ void Journal::checkpointed(const JournalMark& mark, CheckpointNo checkpoint) {
     WEFT_CHECK(mark.position >= tail_ && mark.position <= head_);
     tail_ = mark.position;
     checkpoint_ = checkpoint;
-    if (!failure_ && mark.next_lsn.value() - 1 > durable_.load(std::memory_order_relaxed)) {
-      durable_.store(mark.next_lsn.value() - 1, std::memory_order_release);
+    const std::uint64_t last_lsn = mark.next_lsn.value() - 1;
+    if (!failure_ && last_lsn > durable_.load(std::memory_order_relaxed)) {
+      durable_.store(last_lsn, std::memory_order_release);
+      if (last_lsn > written_.load(std::memory_order_relaxed)) written_.store(last_lsn, std::memory_order_release);
     }
     // What nobody has written yet and the checkpoint holds never goes into the log.
     std::size_t dropped = 0;

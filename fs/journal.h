@@ -16,7 +16,7 @@
 //             J3  durable_ <= written_ <= committed_, and durable_ moves only when a flush (or a checkpoint) has succeeded
 //             J4  after the first failed write or flush nothing becomes durable any more
 // Locks       tree lock -> lock_; flush_lock_ -> lock_. The device is never waited for under lock_.
-// Parks       reserve() for room; make_durable() and write_out() for the device
+// Parks       reserve() for room; make_durable(), make_written() and write_out_if_much() for the device
 // Metrics     fs.journal.{records,transactions,bytes,flushes}, fs.journal.group: transactions that share a flush
 // Format: fs/FORMAT.md "Journal". Replay: fs/journal_replay.h. Tests: tests/fs/journal_test.cc, tests/fs/volume_crash_test.cc
 #pragma once
@@ -88,6 +88,9 @@ class Journal {
   // Writes what is pending, without a flush, if there is much of it.
   Status write_out_if_much();
   Status make_durable(Lsn lsn);
+  // Every transaction up to `lsn` is in records that the device has taken: a process that dies no longer takes them along, a
+  // machine may. Says nothing of data in flight.
+  Status make_written(Lsn lsn);
   [[nodiscard]] Lsn committed() const noexcept { return Lsn(committed_.load(std::memory_order_acquire)); }
   [[nodiscard]] Lsn durable() const noexcept { return Lsn(durable_.load(std::memory_order_acquire)); }
 
@@ -166,7 +169,6 @@ class Journal {
   std::uint64_t tail_ = 0;
   std::uint64_t next_sequence_;
   std::uint64_t next_lsn_;
-  std::uint64_t written_;  // Lsn: in records that the device has taken
   std::uint64_t flushed_sequence_;
   CheckpointNo checkpoint_;  // newest durable
   bool leading_ = false;
@@ -177,6 +179,7 @@ class Journal {
   AlignedBuffer buffer_;
 
   std::atomic<std::uint64_t> committed_;
+  std::atomic<std::uint64_t> written_;  // in records that the device has taken, or in a durable checkpoint
   std::atomic<std::uint64_t> durable_;
   std::atomic<bool> failed_{false};
 };

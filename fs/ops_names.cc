@@ -95,6 +95,19 @@ Result<Attributes> FileSystem::by_number(InodeNo number) {
 
 void FileSystem::forget(InodeNo inode, std::uint64_t references) { parts_->inodes.forget(inode, references); }
 
+void FileSystem::give_back(InodeNo inode) { parts_->inodes.give_back(inode); }
+
+Result<InodeNo> FileSystem::find(InodeNo parent_number, std::string_view name) {
+  FileSystemCore& fs = *parts_;
+  TRY(check_name(name));
+  const InodeRef parent = TRY(fs.inodes.get(parent_number));
+  if (!is_directory(parent->record())) return fail(Errc::kNotDirectory);
+  std::shared_lock guard(parent->content);
+  const NameSlot slot = TRY(find_name(*fs.volume, fs.hash, parent_number, name));
+  if (!slot.entry) return fail(Errc::kNotFound);
+  return slot.entry->inode;
+}
+
 Result<Attributes> FileSystem::link(InodeNo number, InodeNo parent_number, std::string_view name) {
   FileSystemCore& fs = *parts_;
   TRY(check_name(name));

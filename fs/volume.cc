@@ -313,6 +313,7 @@ void Volume::Parts::request_checkpoint() {
 }
 
 Status Volume::make_durable(Lsn lsn) { return parts_->journal.make_durable(lsn); }
+Status Volume::make_written(Lsn lsn) { return parts_->journal.make_written(lsn); }
 Lsn Volume::committed() const noexcept { return parts_->journal.committed(); }
 Lsn Volume::durable() const noexcept { return parts_->journal.durable(); }
 

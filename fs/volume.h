@@ -86,6 +86,9 @@ class Volume {
   Result<Lsn> commit(Transaction&& transaction);
   // Returns when every transaction up to `lsn` is on the device. Callers at the same time share one record and one flush.
   Status make_durable(Lsn lsn);
+  // Returns when every transaction up to `lsn` has been given to the device, without a flush: the death of this process then
+  // takes none of them away, but for those whose data is still in flight.
+  Status make_written(Lsn lsn);
   [[nodiscard]] Lsn committed() const noexcept;  // highest committed; does not park
   [[nodiscard]] Lsn durable() const noexcept;    // does not park
   // All of the tree to its place, log emptied.

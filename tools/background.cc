@@ -62,6 +62,12 @@ Background::~Background() {
   if (pipe_ >= 0) ::close(pipe_);
 }
 
+void Background::leave_terminal() {
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const int fd : {0, 1, 2}) ::dup2(null, fd);
+  if (null > 2) ::close(null);
+}
+
 void Background::report(int exit_status, std::string_view message) {
   std::string text(message);
   if (!text.empty()) text += '\n';
@@ -70,11 +76,7 @@ void Background::report(int exit_status, std::string_view message) {
     return;
   }
   text.insert(text.begin(), static_cast<char>(exit_status));
-  if (exit_status == 0) {
-    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (const int fd : {0, 1, 2}) ::dup2(null, fd);
-    if (null > 2) ::close(null);
-  }
+  if (exit_status == 0) leave_terminal();
   static_cast<void>(::write(pipe_, text.data(), text.size()) < 0);
   ::close(std::exchange(pipe_, -1));
 }

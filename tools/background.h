@@ -30,6 +30,8 @@ class Background {
   // Ends the parent with `exit_status`, after printing `message` (unless empty) to its standard error. With status 0 standard input,
   // output and error of this process become /dev/null.
   void report(int exit_status, std::string_view message);
+  // The latter alone.
+  static void leave_terminal();
 
  private:
   int pipe_ = -1;

@@ -121,6 +121,8 @@ Status apply_valued(MountOptions& options, std::string_view name, std::string_vi
     return take(options.max_background, 1, 65535);
   } else if (name == "workers") {
     return take(options.workers, 1, 1024);
+  } else if (name == "watchdog") {
+    return take(options.watchdog_seconds, 0, 86400);
   } else if (name == "read_ahead") {
     options.read_ahead_kib = static_cast<unsigned>(TRY(parse_bytes(name, value)) / kKiB);
   } else if (name == "trace") {
@@ -178,6 +180,8 @@ Status apply(MountOptions& options, std::string_view word) {
     options.foreground = true;
   } else if (word == "plain_fuse") {
     options.plain_fuse = true;
+  } else if (word == "supervise" || word == "nosupervise") {
+    options.supervise = word == "supervise";
   } else {
     const std::size_t equals = word.find('=');
     bool known = false;
@@ -304,6 +308,8 @@ Options of Weft:
   open=fast         opening a file costs no request; immutable and append-only files can't be had [checked]
   grpid             new files take the group of their directory
   allow_other       other users may enter [so for root; an ordinary user needs user_allow_other in /etc/fuse.conf]
+  supervise         when the server dies another goes on, and programs see a pause [off]; Linux 6.9
+  watchdog=SECONDS  a server that hangs for so long is ended [120]; 0: never
   plain_fuse        no loop device: sync(2) does not reach the server, umount(8) does not wait for it
   io_uring=off      do without io_uring
   trace=FILE        as --trace

@@ -44,7 +44,9 @@ struct MountOptions {
   std::uint32_t max_background = 256;
   unsigned workers = 0;  // 0: one for each processor
   unsigned read_ahead_kib = 4096;
-  bool use_io_uring = true;  // for disk and waiting
+  bool use_io_uring = true;         // for disk and waiting
+  bool supervise = false;           // another server goes on where one dies
+  unsigned watchdog_seconds = 120;  // a server that hangs for so long is ended; 0: never
   std::string trace_file;
   std::string metrics_file;
   std::vector<std::string> notes;  // options accepted without effect, and why

@@ -20,8 +20,10 @@
 #include "sched/offload.h"
 #include "sched/runtime.h"
 #include "sched/signal.h"
+#include "tools/heart.h"
 #include "tools/metrics_file.h"
 #include "tools/open_disk.h"
+#include "tools/watchdog.h"
 
 namespace weft::tools {
 
@@ -33,9 +35,7 @@ constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
 constexpr auto kMetricsInterval = 10s;
 constexpr auto kStaleBlocksInterval = 1s;
-// Enough for the disk to be busy, and little enough for write-back to begin while the writer still writes: with what the kernel
-// lets a disk have (gigabytes) it begins at fsync.
-constexpr std::uint64_t kDirtyBytes = 128 << 20;
+constexpr int kEndedBySignal = 32;
 
 // Everything that lives as long as the mount, torn down in the opposite order.
 struct Server {
@@ -47,6 +47,10 @@ struct Server {
 
 Result<OpenedDisk> open_image(MountOptions& options, const MountServerHooks& hooks) {
   OpenDiskOptions how{.read_only = options.read_only(), .claim_device = false};
+  if (hooks.supervised != nullptr && hooks.supervised->image_lock >= 0) {
+    how.held_lock = hooks.supervised->image_lock;
+    how.refuse_mounted = false;  // it is: by the server before this
+  }
   auto opened = open_disk(options.image, how);
   if (!opened && opened.error() == Errc::kReadOnly && !how.read_only) {
     hooks.log(options.image + " is write-protected, mounting read-only");
@@ -57,13 +61,14 @@ Result<OpenedDisk> open_image(MountOptions& options, const MountServerHooks& hoo
   return opened;
 }
 
-fs::FileSystemOptions file_system_options(const MountOptions& options) {
+fs::FileSystemOptions file_system_options(const MountOptions& options, const fs::fuse::Handover* handover) {
   fs::FileSystemOptions made;
   made.volume.read_only = options.read_only();
   made.volume.cache_bytes = options.cache_bytes;
   made.volume.commit_interval_ms = options.commit_interval_ms;
   made.inode_cache = options.inode_cache;
   made.group_from_parent = options.group_from_parent;
+  made.takes_over = handover != nullptr && handover->minor.load() != 0;
   return made;
 }
 
@@ -82,13 +87,20 @@ void report_metrics(const MountOptions& options, const MountServerHooks& hooks) 
   }
 }
 
-// Waits for a signal and takes the mount away. `gone` ends the wait of a mount that something still holds.
+// For who still holds the mount: what is there is durable, and he sees ENOTCONN.
+[[noreturn]] void end_all_the_same(fs::fuse::Session& session) {
+  static_cast<void>(session.finish());
+  ::_exit(kEndedBySignal);
+}
+
+// Waits for a signal and takes the mount away. `ended` ends the wait of a mount that something still holds.
 void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, fs::fuse::Session& session,
                        std::atomic<bool>& ended, const MountServerHooks& hooks) {
   const std::string& directory = options.directory;
   auto signal = signals.wait();
   for (; signal && *signal == SIGUSR1; signal = signals.wait()) report_metrics(options, hooks);
   if (!signal) return;  // asked to stop: the mount has ended by itself
+  if (hooks.supervised != nullptr) end_all_the_same(session);
   hooks.log(std::string("unmounting on ") + ::strsignal(*signal));
   // On a thread of its own: umount(2) waits for this very server.
   const Status unmounted = sched::blocking([&] { return fs::fuse::unmount(directory, false); });
@@ -99,45 +111,78 @@ void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, f
     hooks.log(directory + " is in use; unmounting lazily");
     sched::blocking([&] { static_cast<void>(fs::fuse::unmount(directory, true)); });
   }
-  // Until its last user has gone, or patience ends: then what is there is made durable and they see ENOTCONN.
+  // Until its last user has gone, or patience ends.
   for (auto waited = 0ms; waited < kBusyUnmountLimit && !ended.load(); waited += 50ms) {
     if (!sched::sleep_for(50ms)) return;
   }
   if (ended.load()) return;
   hooks.log("still in use; ending all the same");
-  static_cast<void>(session.finish());
-  ::_exit(32);
+  end_all_the_same(session);
+}
+
+// The connection of a mount that nobody supervises.
+Result<Connection> connect(const fs::fuse::MountRequest& request, unsigned readers) {
+  const fs::fuse::Mount mount = TRY(fs::fuse::mount_connection(request));
+  auto descriptors = fs::fuse::clone_connection(mount.fuse_fd, readers);
+  if (!descriptors) {
+    static_cast<void>(fs::fuse::unmount(request.directory, true));
+    return fail(std::move(descriptors).error());
+  }
+  return Connection{*descriptors, mount.note, mount.type, mount.source};
 }
 
 Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet& signals) {
+  const Supervised* const supervised = hooks.supervised;
+  fs::fuse::Handover* const handover = supervised != nullptr ? supervised->handover : nullptr;
+  const std::chrono::milliseconds limit = std::chrono::seconds(options.watchdog_seconds);
+  std::atomic<std::uint64_t> own_beats{0};
+  std::atomic<std::uint64_t>& beats = handover != nullptr ? handover->beats : own_beats;
+  std::atomic<int> abort_fd{-1};
+  const auto hangs = [&](const char* what) {
+    hooks.log(std::string(what) + " for " + std::to_string(options.watchdog_seconds) + " s; the server ends");
+    if (abort_fd >= 0) static_cast<void>(::write(abort_fd, "1", 1) < 0);
+    ::_exit(kHungStatus);
+  };
+
   Server server;
+  Heart heart(beats, limit, [&] { hangs("a request has been under way"); });
   server.opened = TRY(open_image(options, hooks));
   if (!server.opened.note.empty()) hooks.log(server.opened.note);
-  server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options)));
+  server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options, handover)));
 
   fs::fuse::SessionOptions session_options;
   session_options.writeback = options.writeback;
   session_options.check_open = options.check_open;
   session_options.max_background = options.max_background;
   session_options.log = hooks.log;
-  session_options.on_finished = [&server] { server.opened.lock.release(); };
+  session_options.on_finished = [&server, handover] {
+    if (handover != nullptr) handover->finished.store(true);
+    server.opened.lock.release();
+  };
+  session_options.handover = handover;
   server.session.emplace(*server.file_system, std::move(session_options));
   fs::fuse::Session& session = *server.session;
 
-  auto mount = sched::blocking([&] {
-    return fs::fuse::mount_connection({.image = server.opened.path,
+  const fs::fuse::MountRequest request{.image = server.opened.path,
                                        .directory = options.directory,
                                        .flags = options.flags,
                                        .allow_other = options.allow_other,
-                                       .want_block_device = !options.plain_fuse});
+                                       .want_block_device = !options.plain_fuse};
+  const unsigned readers = sched::worker_count();  // which only a fiber can tell
+  auto connection = sched::blocking([&] {
+    return supervised != nullptr ? supervised->connect(request, server.opened.lock.fd()) : connect(request, readers);
   });
-  if (!mount) {
+  if (!connection) {
     static_cast<void>(session.finish());
-    return fail(std::move(mount).error());
+    return fail(std::move(connection).error());
   }
-  auto started = fs::fuse::DeviceTransport::start(mount->fuse_fd, session, sched::worker_count());
+  if (supervised != nullptr) server.opened.lock.share();
+  if (supervised == nullptr) abort_fd = fs::fuse::open_abort(options.directory);
+  // EVERYTHING IS OPEN: what the server needs of the system from here on it has descriptors for, but for reading /proc, writing the
+  // files of metrics and trace, and (where nobody supervises it) umount(2).
+  auto started = fs::fuse::DeviceTransport::start(connection->descriptors, session);
   if (!started || !session.wait_until_serving(kFirstAnswerLimit)) {
-    sched::blocking([&] { static_cast<void>(fs::fuse::unmount(options.directory, true)); });
+    if (supervised == nullptr) sched::blocking([&] { static_cast<void>(fs::fuse::unmount(options.directory, true)); });
     if (!started) {
       static_cast<void>(session.finish());
       return fail(std::move(started).error());
@@ -145,13 +190,16 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
     return fail(Errc::kTimedOut, "the kernel does not talk to the server");
   }
   server.transport = std::move(*started);
-  if (::geteuid() == 0) fs::fuse::tune_cache(options.directory, options.read_ahead_kib, kDirtyBytes);
+  heart.watch(session.ages());
+  const Watchdog watchdog(supervised == nullptr ? limit : 0ms, beats, [&] { hangs("the server has stood still"); });
+  if (supervised == nullptr && ::geteuid() == 0)
+    fs::fuse::tune_cache(options.directory, options.read_ahead_kib, fs::fuse::kDirtyBytes);
 
   std::string message;
-  if (!mount->note.empty()) message = "mount.weft: " + mount->note;
+  if (!connection->note.empty()) message = "mount.weft: " + connection->note;
   if (options.verbose) {
     if (!message.empty()) message += '\n';
-    message += "mount.weft: " + mount->source + " mounted at " + options.directory + " as " + mount->type;
+    message += "mount.weft: " + connection->source + " mounted at " + options.directory + " as " + connection->type;
   }
   hooks.mounted(message);
 
@@ -182,7 +230,9 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
 }  // namespace
 
 Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
-  sched::SignalSet signals({SIGINT, SIGTERM, SIGHUP, SIGUSR1});
+  // The supervisor is told to unmount by the former, and tells the server by the last.
+  sched::SignalSet signals = hooks.supervised == nullptr ? sched::SignalSet({SIGINT, SIGTERM, SIGHUP, SIGUSR1})
+                                                         : sched::SignalSet({SIGUSR1, SIGUSR2});
   auto runtime = TRY(
       sched::Runtime::create({.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
   if (!options.trace_file.empty()) TRY(trace_start(options.trace_file));

@@ -21,6 +21,7 @@
 #include "tools/background.h"
 #include "tools/mount_options.h"
 #include "tools/mount_server.h"
+#include "tools/supervisor.h"
 
 namespace {
 
@@ -121,10 +122,19 @@ int mount(MountOptions options) {
     background.report(kOk, all);
     if (to_syslog) weft::log_to_syslog("mount.weft");  // nobody sees standard error in the background
   };
-  const Status served = weft::tools::serve_mount(options, hooks);
+  hooks.forked = [&] { background = {}; };
+  hooks.detach = [&] {
+    is_mounted = true;
+    if (!to_syslog) return;
+    weft::tools::Background::leave_terminal();
+    weft::log_to_syslog("mount.weft");
+  };
+  const Status served =
+      options.supervise ? weft::tools::supervise_mount(options, hooks) : weft::tools::serve_mount(options, hooks);
   if (served) return kOk;
   if (is_mounted) {
-    hooks.log("not everything may be on disk: " + served.error().message());
+    // What a supervised server has answered is in the log, whatever becomes of it.
+    hooks.log((options.supervise ? "" : "not everything may be on disk: ") + served.error().message());
     return kMountFailure;
   }
   const int status = exit_status_of(served.error());

@@ -16,6 +16,11 @@
 
 namespace weft::tools {
 
+DiskLock::~DiskLock() {
+  if (shared_ && fd_ >= 0) ::close(std::exchange(fd_, -1));
+  release();
+}
+
 void DiskLock::release() noexcept {
   if (fd_ < 0) return;
   // Explicitly: other descriptors of the same open file may live on.
@@ -76,7 +81,12 @@ Result<OpenedDisk> open_disk(const std::string& path, const OpenDiskOptions& opt
   OpenDevice device = TRY(open_device(path, {.read_only = options.read_only, .claim = options.claim_device}));
   if (::fstat(device.fd(), &facts) != 0) return fail(Error::from_errno(errno, device.path));
   OpenedDisk opened;
-  if (auto locked = lock_file(device.fd(), facts, device.path, options); !locked) {
+  struct stat held{};
+  if (options.held_lock >= 0) {
+    if (::fstat(options.held_lock, &held) != 0) return fail(Error::from_errno(errno, "the image's lock"));
+    if (held.st_dev != facts.st_dev || held.st_ino != facts.st_ino)
+      return fail(Errc::kInvalid, device.path + " is another file than the one that was mounted");
+  } else if (auto locked = lock_file(device.fd(), facts, device.path, options); !locked) {
     if (!options.even_if_in_use || !(locked.error() == Errc::kBusy)) return fail(std::move(locked).error());
     opened.in_use_by = holder_of(facts);
   } else if (options.even_if_in_use && device.is_block_device) {
@@ -87,9 +97,10 @@ Result<OpenedDisk> open_disk(const std::string& path, const OpenDiskOptions& opt
   if (!device.direct && !device.memory_backed) {
     opened.note = device.path + ": its file system has no direct I/O; data is cached twice";
   }
-  const int lock_fd = ::fcntl(device.fd(), F_DUPFD_CLOEXEC, 3);
+  const int lock_fd = options.held_lock >= 0 ? options.held_lock : ::fcntl(device.fd(), F_DUPFD_CLOEXEC, 3);
   if (lock_fd < 0) return fail(Error::from_errno(errno, "dup"));
   opened.lock = DiskLock(lock_fd);
+  if (options.held_lock >= 0) opened.lock.share();
   opened.disk = std::make_unique<sched::FileDisk>(sched::FileDisk::Options{
       .fd = device.fd(),
       .geometry = device.geometry,

@@ -17,21 +17,26 @@
 
 namespace weft::tools {
 
-// Held until release() or destruction.
+// Held until release() or destruction; until release() alone, or the end of the last copy, once it is shared: then another process
+// has a copy of the descriptor.
 class DiskLock {
  public:
   DiskLock() = default;
   explicit DiskLock(int fd) noexcept : fd_(fd) {}  // takes a descriptor whose file is locked
-  DiskLock(DiskLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  DiskLock(DiskLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)), shared_(other.shared_) {}
   DiskLock& operator=(DiskLock&& other) noexcept {
     std::swap(fd_, other.fd_);
+    std::swap(shared_, other.shared_);
     return *this;
   }
-  ~DiskLock() { release(); }
+  ~DiskLock();
   void release() noexcept;
+  void share() noexcept { shared_ = true; }
+  [[nodiscard]] int fd() const noexcept { return fd_; }
 
  private:
   int fd_ = -1;
+  bool shared_ = false;
 };
 
 struct OpenDiskOptions {
@@ -40,6 +45,9 @@ struct OpenDiskOptions {
   bool refuse_mounted = true;                // with read_only one may want to look all the same
   bool even_if_in_use = false;               // read_only: look though somebody writes; see OpenedDisk::in_use_by
   std::chrono::milliseconds patience{2000};  // for somebody else's lock
+  // A descriptor of the image that is locked already, by a server before this; taken over on success, as a shared one. kInvalid if
+  // the path leads to another file by now.
+  int held_lock = -1;
 };
 
 struct OpenedDisk {

@@ -10,6 +10,7 @@
 #include "fs/format.h"
 #include "fs/fuse/convert.h"
 #include "fs/fuse/handlers.h"
+#include "fs/fuse/resent.h"
 
 namespace weft::fs::fuse {
 
@@ -151,17 +152,21 @@ Status on_setxattr(Session& session, Exchange& exchange) {
                     : (in.flags & XATTR_REPLACE) != 0 ? Mode::kReplace
                                                       : Mode::kEither;
   const bool kill_set_gid = (in.setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID) != 0;
-  TRY(session.file_system().set_xattr(RequestCaller(exchange.header()), exchange.inode(), name, value, mode,
-                                      kill_set_gid));
+  const auto set = [&] {
+    return session.file_system().set_xattr(RequestCaller(exchange.header()), exchange.inode(), name, value, mode,
+                                           kill_set_gid);
+  };
+  if (mode == Mode::kCreate) return change_xattr_once(session, exchange, name, Errc::kExists, set);
+  TRY(set());
   exchange.reply();
   return {};
 }
 
 Status on_removexattr(Session& session, Exchange& exchange) {
   const auto name = TRY(exchange.take_string());
-  TRY(session.file_system().remove_xattr(RequestCaller(exchange.header()), exchange.inode(), name));
-  exchange.reply();
-  return {};
+  return change_xattr_once(session, exchange, name, Errc::kNoData, [&] {
+    return session.file_system().remove_xattr(RequestCaller(exchange.header()), exchange.inode(), name);
+  });
 }
 
 }  // namespace weft::fs::fuse

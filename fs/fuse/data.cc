@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "fs/fuse/handlers.h"
+#include "fs/fuse/resent.h"
 
 namespace weft::fs::fuse {
 
@@ -33,8 +34,18 @@ Status on_write(Session& session, Exchange& exchange) {
   };
   // Of pages that are written back nobody but fsync cares when they arrive. Noted before the answer: the file may be gone after it.
   if (from_cache) session.stale_blocks().note(exchange.inode());
-  std::size_t count = TRY(session.file_system().write(exchange.inode(), in.offset, data, kill_set_id, false,
-                                                      from_cache ? WriteAccepted(answer) : nullptr));
+  // Where another server may have to go on, the data has to be on the device before the answer.
+  const bool may_follow = from_cache && session.options().handover == nullptr;
+  auto written = session.file_system().write(exchange.inode(), in.offset, data, kill_set_id, false,
+                                             may_follow ? WriteAccepted(answer) : nullptr);
+  if (!written) {
+    const std::size_t there = TRY(appended_once(session, exchange, in.offset, data.size(), std::move(written).error()));
+    const auto rest = data.subspan(there);
+    written = rest.empty()
+                  ? there
+                  : there + TRY(session.file_system().write(exchange.inode(), in.offset + there, rest, kill_set_id));
+  }
+  std::size_t count = *written;
   // Of pages written back the kernel takes any count for all of them, and fsync would acknowledge what has no space. What keeps the
   // rest from being written is the answer.
   while (from_cache && count < data.size()) {

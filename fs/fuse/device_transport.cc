@@ -69,21 +69,33 @@ bool DeviceTransport::Channel::send(std::span<const iovec> parts) noexcept {
   }
 }
 
-Result<std::unique_ptr<DeviceTransport>> DeviceTransport::start(int fd, Session& session, unsigned readers) {
-  std::unique_ptr<DeviceTransport> transport(new DeviceTransport(session));
-  transport->channels_.push_back(std::make_unique<Channel>(fd, session));
-  if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
-    return fail(Error::from_errno(errno, "fcntl on the FUSE descriptor"));
-  }
-  while (transport->channels_.size() < readers) {
+Result<std::vector<int>> clone_connection(int fd, unsigned count) {
+  std::vector<int> descriptors{fd};
+  int error = ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) == 0 ? 0 : errno;
+  while (error == 0 && descriptors.size() < count) {
     int clone = clone_of(fd);
     if (clone < 0) clone = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (clone < 0) return fail(Error::from_errno(errno, "clone the FUSE descriptor"));
-    transport->channels_.push_back(std::make_unique<Channel>(clone, session));
+    if (clone < 0) {
+      error = errno;
+    } else {
+      descriptors.push_back(clone);
+    }
+  }
+  if (error == 0) return descriptors;
+  for (const int each : descriptors) ::close(each);
+  return fail(Error::from_errno(error, "clone the FUSE descriptor"));
+}
+
+Result<std::unique_ptr<DeviceTransport>> DeviceTransport::start(const std::vector<int>& descriptors, Session& session) {
+  std::unique_ptr<DeviceTransport> transport(new DeviceTransport(session));
+  for (const int fd : descriptors) transport->channels_.push_back(std::make_unique<Channel>(fd, session));
+  // What is read from here on is under way here, and must not be sent again.
+  if (session.continues() && !ask_for_unanswered(transport->kernel())) {
+    return fail(Errc::kUnsupported, "the kernel does not send again what the server before this has not answered");
   }
   std::vector<Buffer> first_buffers;
   for (unsigned i = 0; i < transport->channels_.size(); ++i) {
-    first_buffers.push_back(transport->messages_.take(kMessageOffset + kLongestMessage));
+    first_buffers.push_back(transport->take_long());
     if (!first_buffers.back()) return fail(Errc::kNoMemory);
   }
   for (unsigned i = 0; i < first_buffers.size(); ++i) transport->start_reader(i, std::move(first_buffers[i]));
@@ -113,6 +125,16 @@ void DeviceTransport::end_of_fiber() {
   }
   const std::lock_guard guard(lock_);
   if (fibers_.fetch_sub(1) == 1) ended_.notify_all();
+}
+
+// Where another server goes on after this one, a fresh buffer is touched before the kernel has to: it does not fault pages in for a
+// process that is being killed, and answers the request it was about to hand over with EIO.
+Buffer DeviceTransport::take_long() {
+  Buffer buffer = messages_.take(kMessageOffset + kLongestMessage);
+  if (buffer && session_.options().handover != nullptr) {
+    for (std::size_t at = 0; at < buffer.bytes().size(); at += kPage) buffer.bytes()[at] = std::byte{};
+  }
+  return buffer;
 }
 
 // Reads one message into `buffer`; its length, or 0 at the end of the connection.
@@ -146,7 +168,7 @@ void DeviceTransport::read_on(unsigned index, Buffer buffer) {
       std::memcpy(copy, message.data(), size);
       start_reader(index, std::move(buffer));
       return session_.handle({copy, size}, channel);
-    } else if (long_messages_.fetch_add(1) < kMostLongMessages && (other = messages_.take(buffer.bytes().size()))) {
+    } else if (long_messages_.fetch_add(1) < kMostLongMessages && (other = take_long())) {
       start_reader(index, std::move(other));
       session_.handle(message, channel);
       long_messages_.fetch_sub(1);

@@ -33,11 +33,16 @@
 
 namespace weft::fs::fuse {
 
+// `fd` and further descriptors of its connection, `count` in all. What the kernel has handed out by one of them it takes for lost
+// when its last copy in any process is closed. On error they are closed, `fd` too. Blocks the thread for a moment.
+Result<std::vector<int>> clone_connection(int fd, unsigned count);
+
 class DeviceTransport {
  public:
-  // Owns `fd` from here on. `readers`: at most one for each worker of the calling fiber's runtime; on a plain thread that
-  // many threads. The session must outlive the transport.
-  static Result<std::unique_ptr<DeviceTransport>> start(int fd, Session& session, unsigned readers);
+  // Owns the descriptors from here on, and has a reader for each: at most one for each worker of the calling fiber's runtime; on a
+  // plain thread that many threads. The session must outlive the transport. One that goes on with the connection of another server
+  // has the kernel send what that has not answered before it reads anything.
+  static Result<std::unique_ptr<DeviceTransport>> start(const std::vector<int>& descriptors, Session& session);
   ~DeviceTransport();  // waits
   DeviceTransport(const DeviceTransport&) = delete;
   DeviceTransport& operator=(const DeviceTransport&) = delete;
@@ -65,6 +70,7 @@ class DeviceTransport {
   };
 
   DeviceTransport(Session& session) : session_(session) {}
+  Buffer take_long();
   void start_reader(unsigned index, Buffer buffer);
   void read_on(unsigned index, Buffer buffer);
   void handle_tiny(unsigned index, std::span<const std::byte> message, Buffer buffer);

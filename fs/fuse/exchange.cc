@@ -69,6 +69,12 @@ void invalidate(ReplySink& kernel, InodeNo inode, std::int64_t offset) {
 
 void forget_attributes(ReplySink& kernel, InodeNo inode) { invalidate(kernel, inode, -1); }
 
+bool ask_for_unanswered(ReplySink& kernel) {
+  fuse_out_header out{sizeof out, kNotifyResend, 0};
+  const iovec part{&out, sizeof out};
+  return kernel.send(std::span(&part, 1));
+}
+
 void Exchange::flush_pages(InodeNo inode) {
   sched::blocking([&] { invalidate(*sink_, inode, 0); });
 }

@@ -37,6 +37,8 @@ class ReplySink {
 
 // Tells the kernel to ask for the inode's attributes anew.
 void forget_attributes(ReplySink& kernel, InodeNo inode);
+// Has the kernel send again all that was read and not answered. False: it does not know how.
+bool ask_for_unanswered(ReplySink& kernel);
 
 class Exchange {
  public:
@@ -45,6 +47,8 @@ class Exchange {
 
   [[nodiscard]] const fuse_in_header& header() const noexcept { return header_; }
   [[nodiscard]] InodeNo inode() const noexcept { return InodeNo(header_.nodeid); }
+  // A server that has died since may have executed it, in whole or in part (fs/fuse/resent.h).
+  [[nodiscard]] bool resent() const noexcept { return (header_.unique & kUniqueResend) != 0; }
 
   template <typename T>
     requires std::is_trivially_copyable_v<T>

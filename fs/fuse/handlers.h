@@ -1,4 +1,4 @@
-// fs/fuse/handlers.h - one function for each operation of the protocol; dispatch.cc has the table that calls them.
+// fs/fuse/handlers.h - one function for each operation of the protocol; session.cc has the table that calls them.
 //
 // A handler takes its arguments from the exchange, calls the file system and answers, or returns the error to answer
 // with. All may park. Grouped by file: init, names, attributes, data, ioctl.

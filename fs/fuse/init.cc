@@ -41,6 +41,7 @@ Status on_init(Session& session, Exchange& exchange) {
   }
   std::uint64_t wanted = kWanted;
   if (session.options().writeback) wanted |= FUSE_WRITEBACK_CACHE;
+  if (session.options().handover != nullptr) wanted |= kHasResend;
   const std::uint64_t offered = (in.flags & FUSE_INIT_EXT) != 0 ? in.flags | std::uint64_t{in.flags2} << 32 : in.flags;
   const std::uint64_t agreed = wanted & offered;
   out.flags = static_cast<std::uint32_t>(agreed);
@@ -52,7 +53,12 @@ Status on_init(Session& session, Exchange& exchange) {
   out.max_pages = kMaxPages;
   out.time_gran = 1;
   if ((agreed & FUSE_WRITEBACK_CACHE) != 0) session.file_system().leave_data_times_to_caller();
-  session.start_serving(out.minor);
+  if ((wanted & ~offered & kHasResend) != 0) {
+    session.log(
+        "this kernel does not send requests again (Linux 6.9 and later do): when the server dies, the mount dies with "
+        "it");
+  }
+  session.start_serving(out.minor, agreed);
   exchange.reply(out);
   return {};
 }

@@ -227,6 +227,15 @@ void tune_cache(const std::string& directory, unsigned read_ahead_kib, std::uint
   }
 }
 
+int open_abort(const std::string& directory) {
+  const auto mount = find_mount([&](const MountLine& line) { return line.directory == directory; });
+  if (!mount) return -1;
+  // Named by the kernel's own form of a device number.
+  const std::uint64_t connection = (std::uint64_t{mount->device_major} << 20) | mount->device_minor;
+  const std::string path = "/sys/fs/fuse/connections/" + std::to_string(connection) + "/abort";
+  return ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+}
+
 std::optional<std::string> mount_point_of_device(unsigned long device) {
   const auto mount = find_mount(
       [&](const MountLine& line) { return line.device_major == major(device) && line.device_minor == minor(device); });

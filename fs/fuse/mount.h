@@ -43,10 +43,18 @@ Status remount(const std::string& directory, unsigned long flags);
 // after the last of them is closed.
 Status unmount(const std::string& directory, bool lazy);
 
+// Enough for the disk to be busy, and little enough for write-back to begin while the writer still writes: with what the kernel
+// lets a disk have (gigabytes) it begins at fsync.
+inline constexpr std::uint64_t kDirtyBytes = 128 << 20;
+
 // The kernel holds FUSE to 1% of dirty memory and 128 KiB of read-ahead, as fits untrusted servers over slow links.
 // Root may say otherwise. `dirty_bytes`: of pages that wait to be written back; write-back begins at half of it, and writers are held
 // up beyond it. Best effort: does nothing where /sys does not let it.
 void tune_cache(const std::string& directory, unsigned read_ahead_kib, std::uint64_t dirty_bytes);
+
+// A descriptor that ends the connection of the mount at `directory` when something is written to it, without the server's help:
+// everybody who waits there gets ENOTCONN. -1 where /sys/fs/fuse/connections does not have it.
+int open_abort(const std::string& directory);
 
 // The line of /proc/self/mountinfo whose file system is on block device `device` (as st_rdev); its mount point.
 std::optional<std::string> mount_point_of_device(unsigned long device);

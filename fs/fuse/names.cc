@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "fs/fuse/convert.h"
 #include "fs/fuse/handlers.h"
+#include "fs/fuse/resent.h"
 
 namespace weft::fs::fuse {
 
@@ -14,8 +16,13 @@ namespace {
 
 // Answers with an entry; the reference it carries comes back if the kernel does not take it.
 Status reply_entry(Session& session, Exchange& exchange, const Attributes& attributes) {
-  if (!exchange.reply(to_fuse_entry(attributes, session.options()))) session.file_system().forget(attributes.inode, 1);
+  if (!exchange.reply(to_fuse_entry(attributes, session.options()))) session.file_system().give_back(attributes.inode);
   return {};
+}
+
+// A creation's answer, of one that a server before us has executed, too.
+Status reply_made(Session& session, Exchange& exchange, std::string_view name, Result<Attributes> made) {
+  return reply_entry(session, exchange, TRY(made_once(session, exchange, exchange.inode(), name, std::move(made))));
 }
 
 bool is_dot_name(std::string_view name) { return name == "." || name == ".."; }
@@ -57,25 +64,25 @@ Status on_mknod(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_mknod_in>());
   const auto name = TRY(exchange.take_name());
   const RequestCaller caller(exchange.header(), in.umask);
-  return reply_entry(
-      session, exchange,
-      TRY(session.file_system().make_node(caller, exchange.inode(), name, {.mode = in.mode, .device = in.rdev})));
+  return reply_made(
+      session, exchange, name,
+      session.file_system().make_node(caller, exchange.inode(), name, {.mode = in.mode, .device = in.rdev}));
 }
 
 Status on_mkdir(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_mkdir_in>());
   const auto name = TRY(exchange.take_name());
   const RequestCaller caller(exchange.header(), in.umask);
-  return reply_entry(session, exchange,
-                     TRY(session.file_system().make_directory(caller, exchange.inode(), name, in.mode)));
+  return reply_made(session, exchange, name,
+                    session.file_system().make_directory(caller, exchange.inode(), name, in.mode));
 }
 
 Status on_symlink(Session& session, Exchange& exchange) {
   const auto name = TRY(exchange.take_name());
   const auto target = TRY(exchange.take_string());
   const RequestCaller caller(exchange.header());
-  return reply_entry(session, exchange,
-                     TRY(session.file_system().make_symlink(caller, exchange.inode(), name, target)));
+  return reply_made(session, exchange, name,
+                    session.file_system().make_symlink(caller, exchange.inode(), name, target));
 }
 
 namespace {
@@ -93,7 +100,7 @@ Status reply_created(Session& session, Exchange& exchange, const Attributes& mad
     fuse_entry_out entry;
     fuse_open_out open;
   } out{to_fuse_entry(made, session.options()), {.fh = 0, .open_flags = kOpenFlags, .padding = 0}};
-  if (!exchange.reply(out)) session.file_system().forget(made.inode, 1);
+  if (!exchange.reply(out)) session.file_system().give_back(made.inode);
   return {};
 }
 
@@ -110,9 +117,8 @@ Status on_create(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_create_in>());
   const auto name = TRY(exchange.take_name());
   const RequestCaller caller(exchange.header(), in.umask);
-  return reply_created(
-      session, exchange,
-      TRY(session.file_system().make_node(caller, exchange.inode(), name, {.mode = in.mode, .device = 0})));
+  auto made = session.file_system().make_node(caller, exchange.inode(), name, {.mode = in.mode, .device = 0});
+  return reply_created(session, exchange, TRY(made_once(session, exchange, exchange.inode(), name, std::move(made))));
 }
 
 Status on_open(Session& session, Exchange& exchange) {
@@ -126,19 +132,23 @@ Status on_open(Session& session, Exchange& exchange) {
 Status on_link(Session& session, Exchange& exchange) {
   const auto in = TRY(exchange.take<fuse_link_in>());
   const auto name = TRY(exchange.take_name());
-  return reply_entry(session, exchange, TRY(session.file_system().link(InodeNo(in.oldnodeid), exchange.inode(), name)));
+  const InodeNo linked(in.oldnodeid);
+  auto made = session.file_system().link(linked, exchange.inode(), name);
+  return reply_entry(session, exchange,
+                     TRY(made_once(session, exchange, exchange.inode(), name, std::move(made), linked)));
 }
 
 Status on_unlink(Session& session, Exchange& exchange) {
   const auto name = TRY(exchange.take_name());
-  TRY(session.file_system().unlink(RequestCaller(exchange.header()), exchange.inode(), name));
+  TRY(removed_once(exchange, session.file_system().unlink(RequestCaller(exchange.header()), exchange.inode(), name)));
   exchange.reply();
   return {};
 }
 
 Status on_rmdir(Session& session, Exchange& exchange) {
   const auto name = TRY(exchange.take_name());
-  TRY(session.file_system().remove_directory(RequestCaller(exchange.header()), exchange.inode(), name));
+  TRY(removed_once(exchange,
+                   session.file_system().remove_directory(RequestCaller(exchange.header()), exchange.inode(), name)));
   exchange.reply();
   return {};
 }
@@ -148,10 +158,7 @@ namespace {
 Status rename(Session& session, Exchange& exchange, std::uint64_t to_parent, std::uint32_t flags) {
   const auto from = TRY(exchange.take_name());
   const auto to = TRY(exchange.take_name());
-  TRY(session.file_system().rename(RequestCaller(exchange.header()), exchange.inode(), from, InodeNo(to_parent), to,
-                                   flags));
-  exchange.reply();
-  return {};
+  return rename_once(session, exchange, InodeNo(to_parent), from, to, flags);
 }
 
 }  // namespace
@@ -215,7 +222,7 @@ Status read_directory(Session& session, Exchange& exchange, bool plus) {
   for (std::size_t at = 0; at < used;) {
     fuse_direntplus entry;
     std::memcpy(&entry, bytes.data() + at, FUSE_NAME_OFFSET_DIRENTPLUS);
-    if (entry.entry_out.nodeid != 0) session.file_system().forget(InodeNo(entry.entry_out.nodeid), 1);
+    if (entry.entry_out.nodeid != 0) session.file_system().give_back(InodeNo(entry.entry_out.nodeid));
     at += FUSE_REC_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + entry.dirent.namelen);
   }
   return {};

@@ -18,8 +18,14 @@ enum Opcode : std::uint32_t { kStatx = 52, kCopyFileRange64 = 53 };
 inline constexpr std::uint64_t kCreateSuppGroup = 1ULL << 34;
 inline constexpr std::uint64_t kHasExpireOnly = 1ULL << 35;
 inline constexpr std::uint64_t kDirectIoAllowMmap = 1ULL << 36;
+inline constexpr std::uint64_t kHasResend = 1ULL << 39;  // Linux 6.9
 inline constexpr std::uint64_t kAllowIdmap = 1ULL << 40;
 inline constexpr std::uint64_t kOverIoUring = 1ULL << 41;
+
+// A notification: whatever has been read and not answered goes back into the queue, each with kUniqueResend in its id, which the
+// answer repeats.
+inline constexpr std::int32_t kNotifyResend = 7;
+inline constexpr std::uint64_t kUniqueResend = 1ULL << 63;
 
 // An extension after a request's arguments: groups of the caller that matter to it (a creation's: that of the parent).
 inline constexpr std::uint32_t kExtensionGroups = 32;

@@ -76,11 +76,28 @@ const Operation& operation_of(std::uint32_t opcode) {
   return opcode < kOperations.size() ? kOperations[opcode] : kUnknown;
 }
 
+// Lets nothing out before the log has it (S3). Of a volume that has failed nothing more gets there: what its operations still answer
+// is as good as it can be, and fsync says so.
+class WrittenFirst final : public ReplySink {
+ public:
+  WrittenFirst(Volume& volume, ReplySink& kernel) : volume_(volume), kernel_(kernel) {}
+  bool send(std::span<const iovec> parts) noexcept override {
+    static_cast<void>(volume_.make_written(volume_.committed()));
+    return kernel_.send(parts);
+  }
+
+ private:
+  Volume& volume_;
+  ReplySink& kernel_;
+};
+
 }  // namespace
 
 Session::Session(FileSystem& file_system, SessionOptions options)
     : file_system_(file_system),
       options_(std::move(options)),
+      notes_(options_.handover),
+      continues_(options_.handover != nullptr && options_.handover->minor.load(std::memory_order_acquire) != 0),
       read_bytes_(file_system.volume().metrics().counter("fs.fuse.read_bytes", "bytes that READ answered with")),
       written_bytes_(file_system.volume().metrics().counter("fs.fuse.written_bytes", "bytes that WRITE brought")) {
   static_assert(fuse::kOperations.size() == kOperations);
@@ -94,6 +111,10 @@ Session::Session(FileSystem& file_system, SessionOptions options)
                   .errors = &metrics.counter("fs.fuse.errors", "requests answered with an errno", label),
                   .latency_us = &metrics.histogram("fs.fuse.latency_us", "microseconds from request to answer", label)};
   }
+  if (continues_) {
+    if ((options_.handover->flags.load() & FUSE_WRITEBACK_CACHE) != 0) file_system_.leave_data_times_to_caller();
+    state_.store(State::kServing);
+  }
 }
 
 void Session::log(std::string_view text) const {
@@ -101,6 +122,12 @@ void Session::log(std::string_view text) const {
 }
 
 void Session::handle(std::span<const std::byte> message, ReplySink& sink) {
+  if (options_.handover == nullptr) return answer(message, sink);
+  WrittenFirst written_first(file_system_.volume(), sink);
+  answer(message, written_first);
+}
+
+void Session::answer(std::span<const std::byte> message, ReplySink& sink) {
   auto exchange = Exchange::open(message, sink);
   if (!exchange) {
     log("request that makes no sense: " + exchange.error().message());
@@ -129,7 +156,9 @@ void Session::run(Exchange& exchange) {
   const Operation& operation = operation_of(opcode);
   const bool first = opcode == FUSE_INIT;
   const bool serving = state_.load(std::memory_order_acquire) == State::kServing && !closing_.load();
-  if (first == serving) {  // a second INIT, or anything before it or after the end
+  // An INIT that the server before us has agreed to, but not answered.
+  const bool once_more = first && serving && continues_ && exchange.resent();
+  if (first == serving && !once_more) {  // a second INIT, or anything before it or after the end
     if (opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET) return exchange.drop();
     exchange.fail_with(first ? EPROTO : ENODEV);
     return;
@@ -142,6 +171,8 @@ void Session::run(Exchange& exchange) {
     exchange.fail_with(operation.refusal);
     return;
   }
+  std::optional<RequestAges::Entry> entry;
+  if (opcode != FUSE_IOCTL) entry.emplace(ages_);  // trimming a large device takes what it takes
   const auto start = std::chrono::steady_clock::now();
   const TraceSpan span(operation.name, exchange.header().unique);
   const Status status = operation.run(*this, exchange);
@@ -164,8 +195,11 @@ void Session::note_failure(const Error& error, std::string_view operation) {
   }
 }
 
-void Session::start_serving(std::uint32_t minor) {
-  minor_ = minor;
+void Session::start_serving(std::uint32_t minor, std::uint64_t flags) {
+  if (options_.handover != nullptr) {
+    options_.handover->flags.store(flags, std::memory_order_relaxed);
+    options_.handover->minor.store(minor, std::memory_order_release);
+  }
   const std::lock_guard guard(state_lock_);
   state_.store(State::kServing, std::memory_order_release);
   state_changed_.notify_all();

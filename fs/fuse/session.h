@@ -6,8 +6,12 @@
 // answers its Exchange, or returns an error that dispatch turns into an errno.
 //
 // Life        waiting --INIT--> serving --DESTROY, or finish()--> finished. Outside of serving only INIT is answered.
+//             With a Handover on which INIT has been agreed before, it begins as serving: another server has died, and this one
+//             goes on with its connection.
 // Invariants  S1  FileSystem::unmount() is called once, with no request under way
 //             S2  a reference that an answer carried and the kernel did not take is given back
+//             S3  with a Handover no answer leaves before all that was committed by then is written, and data is written
+//                 before it is mapped: so the next server knows whatever the kernel has heard
 // Locks       state_lock_, held for a few instructions and by those who wait for the last request
 // Metrics     fs.fuse.requests, .errors and .latency_us, one for each op; fs.fuse.read_bytes, .written_bytes
 // Parks       handle() and finish() do
@@ -28,6 +32,9 @@
 #include "fs/file_system.h"
 #include "fs/fuse/buffer_pool.h"
 #include "fs/fuse/exchange.h"
+#include "fs/fuse/handover.h"
+#include "fs/fuse/notes.h"
+#include "fs/fuse/request_ages.h"
 #include "fs/fuse/stale_blocks.h"
 #include "kernel/metrics.h"
 #include "sched/condition_variable.h"
@@ -47,6 +54,8 @@ struct SessionOptions {
   std::function<void(std::string_view)> log;
   // Called once after FileSystem::unmount(), before umount(2) may return: whoever holds locks lets go here.
   std::function<void()> on_finished;
+  // Where another server will go on when this one dies, or goes on now. Null: nobody.
+  Handover* handover = nullptr;
 };
 
 class Session {
@@ -64,15 +73,20 @@ class Session {
   // Waits for INIT to be answered, or for the end of the session; false in the second case or at the timeout.
   bool wait_until_serving(std::chrono::nanoseconds timeout);
 
+  // Goes on with a connection that another server has begun.
+  [[nodiscard]] bool continues() const noexcept { return continues_; }
+  [[nodiscard]] RequestAges& ages() noexcept { return ages_; }
+
   // -- For handlers
   [[nodiscard]] FileSystem& file_system() noexcept { return file_system_; }
   [[nodiscard]] const SessionOptions& options() const noexcept { return options_; }
   [[nodiscard]] BufferPool& buffers() noexcept { return buffers_; }
   [[nodiscard]] StaleBlocks& stale_blocks() noexcept { return stale_blocks_; }
+  [[nodiscard]] Notes& notes() noexcept { return notes_; }
   void count_read(std::size_t bytes) noexcept { read_bytes_.add(bytes); }
   void count_written(std::size_t bytes) noexcept { written_bytes_.add(bytes); }
   // INIT's result; from then on the other requests are served.
-  void start_serving(std::uint32_t minor);
+  void start_serving(std::uint32_t minor, std::uint64_t flags);
   void log(std::string_view text) const;
 
  private:
@@ -85,6 +99,7 @@ class Session {
     Histogram* latency_us = nullptr;
   };
 
+  void answer(std::span<const std::byte> message, ReplySink& sink);
   void run(Exchange& exchange);
   void note_failure(const Error& error, std::string_view operation);
 
@@ -92,6 +107,9 @@ class Session {
   SessionOptions options_;
   BufferPool buffers_;
   StaleBlocks stale_blocks_;
+  Notes notes_;
+  RequestAges ages_;
+  const bool continues_;
   std::array<Meters, kOperations + 1> meters_;
   Counter& read_bytes_;
   Counter& written_bytes_;
@@ -99,7 +117,6 @@ class Session {
   std::atomic<std::uint32_t> under_way_{0};
   std::atomic<bool> closing_{false};
   std::atomic<bool> told_of_failure_{false};
-  std::uint32_t minor_ = 0;
 
   sched::Mutex state_lock_;
   sched::ConditionVariable state_changed_;

@@ -47,6 +47,28 @@ TEST(Volume, ANewOneHasARootDirectoryAndNothingElse) {
   EXPECT_EQ(check_image(disk), "");
 }
 
+TEST(Volume, WhatWasWrittenOutlivesTheProcessWithoutAFlush) {
+  MemoryDisk memory(kDiskBytes);
+  test::HookDisk disk(memory);
+  auto volume = make_and_open(disk);
+  const auto commit = [&](std::uint64_t number) {
+    Transaction transaction = volume->begin(Intent::kSetXattr, InodeNo(number), {}).value();
+    transaction.put(test::test_key(number), {});
+    return volume->commit(std::move(transaction)).value();
+  };
+  const std::uint64_t flushes = disk.flushes;
+  EXPECT_TRUE(volume->make_written(commit(1)));
+  const std::uint64_t writes = disk.writes;
+  EXPECT_TRUE(volume->make_written(volume->committed()));
+  EXPECT_EQ(disk.writes, writes) << "it is";
+  commit(2);
+  EXPECT_EQ(disk.flushes, flushes);
+  volume.reset();
+  volume = open(disk);
+  EXPECT_TRUE(*volume->get(test::test_key(1), [](auto) {}));
+  EXPECT_FALSE(*volume->get(test::test_key(2), [](auto) {}));
+}
+
 TEST(Volume, WhatWasDurableIsThereAfterACrash) {
   SimDisk disk(kDiskBytes, {});
   auto volume = make_and_open(disk);

@@ -58,6 +58,15 @@ TEST(MountOptions, OpensCheckedUnlessToldToBeFast) {
   EXPECT_TRUE(parse({"a", "b", "-o", "open=fast,open=checked"})->check_open);
 }
 
+TEST(MountOptions, SupervisesWhenAskedAndWatchesUnlessToldNotTo) {
+  EXPECT_FALSE(parse({"a", "b"})->supervise);
+  EXPECT_TRUE(parse({"a", "b", "-o", "supervise"})->supervise);
+  EXPECT_FALSE(parse({"a", "b", "-o", "supervise,nosupervise"})->supervise);
+  EXPECT_EQ(parse({"a", "b"})->watchdog_seconds, 120U);
+  EXPECT_EQ(parse({"a", "b", "-o", "watchdog=0"})->watchdog_seconds, 0U);
+  EXPECT_FALSE(parse({"a", "b", "-o", "watchdog=soon"}));
+}
+
 TEST(MountOptions, TakesFilesOfTraceAndMetricsInEveryWayOfWritingThem) {
   const auto spaced = parse({"a", "b", "--trace", "t.json", "--metrics", "m.prom"});
   const auto joined = parse({"a", "b", "--trace=t.json", "--metrics=m.prom"});

@@ -44,6 +44,42 @@ TEST_F(OpenDisk, RefusesASecondWriterAndNamesTheFirst) {
   EXPECT_TRUE(open_disk(path_, {.patience = std::chrono::milliseconds(0)})) << "though the disk is still open";
 }
 
+TEST_F(OpenDisk, TakesOverALockThatOutlivesItsProcess) {
+  int kept = -1;
+  {
+    auto first = open_disk(path_, {});
+    ASSERT_TRUE(first);
+    kept = ::dup(first->lock.fd());
+    first->lock.share();
+  }
+  const OpenDiskOptions impatient{.patience = std::chrono::milliseconds(0)};
+  EXPECT_FALSE(open_disk(path_, impatient)) << "between two servers";
+  {
+    auto next = open_disk(path_, {.held_lock = ::dup(kept)});
+    ASSERT_TRUE(next) << next.error().message();
+    EXPECT_FALSE(open_disk(path_, impatient));
+  }
+  EXPECT_FALSE(open_disk(path_, impatient)) << "a server that could not begin leaves it";
+  auto last = open_disk(path_, {.held_lock = ::dup(kept)});
+  ASSERT_TRUE(last);
+  last->lock.release();
+  EXPECT_TRUE(open_disk(path_, impatient)) << "unmounted";
+  ::close(kept);
+}
+
+TEST_F(OpenDisk, DoesNotTakeOverTheLockOfAnotherFile) {
+  auto first = open_disk(path_, {});
+  ASSERT_TRUE(first);
+  ASSERT_EQ(::rename(path_.c_str(), (path_ + ".moved").c_str()), 0);
+  const int fd = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  ASSERT_EQ(::ftruncate(fd, 1 << 20), 0);
+  ::close(fd);
+  const auto other = open_disk(path_, {.held_lock = first->lock.fd()});
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().code(), Errc::kInvalid);
+  ::unlink((path_ + ".moved").c_str());
+}
+
 TEST_F(OpenDisk, LetsReadersShare) {
   auto first = open_disk(path_, {.read_only = true});
   ASSERT_TRUE(first);

@@ -258,10 +258,29 @@ TEST_F(SessionTest, UnmountsOnceBeforeItAnswersDestroy) {
   EXPECT_TRUE((*again)->lookup(InodeNo(1), "kept"));
 }
 
+TEST_F(SessionTest, KnowsHowLongARequestHasBeenUnderWay) {
+  struct Waiting final : ReplySink {
+    bool send(std::span<const iovec>) noexcept override {
+      for (unsigned i = 0; i < RequestAges::kPeriods; ++i) old = ages->next_period();
+      return true;
+    }
+    RequestAges* ages = nullptr;
+    std::uint32_t old = 0;
+  } waiting;
+  waiting.ages = &session_->ages();
+  ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
+  const std::string message = request_of(FUSE_GETATTR, 1, raw(fuse_getattr_in{}));
+  session_->handle(std::as_bytes(std::span(message)), waiting);
+  EXPECT_EQ(waiting.old, 1U);
+  for (unsigned i = 0; i < RequestAges::kPeriods; ++i) EXPECT_EQ(session_->ages().next_period(), 0U) << "answered";
+}
+
 TEST_F(SessionTest, TravelsThroughATransport) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-  auto transport = DeviceTransport::start(ends[0], *session_, 2);
+  const auto descriptors = clone_connection(ends[0], 2);
+  ASSERT_TRUE(descriptors) << descriptors.error().message();
+  auto transport = DeviceTransport::start(*descriptors, *session_);
   ASSERT_TRUE(transport) << transport.error().message();
   auto exchange = [&](const std::string& message) {
     EXPECT_EQ(::write(ends[1], message.data(), message.size()), static_cast<ssize_t>(message.size()));
