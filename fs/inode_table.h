@@ -80,7 +80,8 @@ class InodeTable {
     InodeTable* table_;
     InodeRef ref_;
   };
-  Newborn add_new();
+  // kNoSpace when all numbers have been given.
+  Result<Newborn> add_new();
 
   // The caller's references. forget() may end the inode.
   void refer(Inode& inode);
