@@ -55,11 +55,14 @@ Result<Background> Background::fork_off(std::string_view program) {
   if (::chdir("/") != 0) return fail(Error::from_errno(errno, "chdir /"));
   Background background;
   background.pipe_ = ends[1];
+  background.null_ = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   return background;
 }
 
 Background::~Background() {
-  if (pipe_ >= 0) ::close(pipe_);
+  for (const int fd : {pipe_, null_}) {
+    if (fd >= 0) ::close(fd);
+  }
 }
 
 void Background::report(int exit_status, std::string_view message) {
@@ -71,9 +74,7 @@ void Background::report(int exit_status, std::string_view message) {
   }
   text.insert(text.begin(), static_cast<char>(exit_status));
   if (exit_status == 0) {
-    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (const int fd : {0, 1, 2}) ::dup2(null, fd);
-    if (null > 2) ::close(null);
+    for (const int fd : {0, 1, 2}) ::dup2(null_, fd);
   }
   static_cast<void>(::write(pipe_, text.data(), text.size()) < 0);
   ::close(std::exchange(pipe_, -1));

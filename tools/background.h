@@ -20,9 +20,11 @@ class Background {
   Background() = default;
   // Returns in the child, in a session of its own with / as its folder. The parent never returns.
   static Result<Background> fork_off(std::string_view program);
-  Background(Background&& other) noexcept : pipe_(std::exchange(other.pipe_, -1)) {}
+  Background(Background&& other) noexcept
+      : pipe_(std::exchange(other.pipe_, -1)), null_(std::exchange(other.null_, -1)) {}
   Background& operator=(Background&& other) noexcept {
     std::swap(pipe_, other.pipe_);
+    std::swap(null_, other.null_);
     return *this;
   }
   ~Background();
@@ -33,6 +35,7 @@ class Background {
 
  private:
   int pipe_ = -1;
+  int null_ = -1;  // opened early: who reports may not be let open files any more
 };
 
 }  // namespace weft::tools

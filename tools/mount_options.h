@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernel/result.h"
+#include "tools/confine.h"
 
 namespace weft::tools {
 
@@ -45,6 +46,7 @@ struct MountOptions {
   unsigned workers = 0;  // 0: one for each processor
   unsigned read_ahead_kib = 4096;
   bool use_io_uring = true;  // for disk and waiting
+  Confine confine = Confine::kAuto;
   std::string trace_file;
   std::string metrics_file;
   std::vector<std::string> notes;  // options accepted without effect, and why

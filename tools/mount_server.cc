@@ -20,8 +20,10 @@
 #include "sched/offload.h"
 #include "sched/runtime.h"
 #include "sched/signal.h"
+#include "tools/confine.h"
 #include "tools/metrics_file.h"
 #include "tools/open_disk.h"
+#include "tools/unmounter.h"
 
 namespace weft::tools {
 
@@ -83,21 +85,21 @@ void report_metrics(const MountOptions& options, const MountServerHooks& hooks) 
 }
 
 // Waits for a signal and takes the mount away. `gone` ends the wait of a mount that something still holds.
-void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, fs::fuse::Session& session,
-                       std::atomic<bool>& ended, const MountServerHooks& hooks) {
+void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, Unmounter& unmounter,
+                       fs::fuse::Session& session, std::atomic<bool>& ended, const MountServerHooks& hooks) {
   const std::string& directory = options.directory;
   auto signal = signals.wait();
   for (; signal && *signal == SIGUSR1; signal = signals.wait()) report_metrics(options, hooks);
   if (!signal) return;  // asked to stop: the mount has ended by itself
   hooks.log(std::string("unmounting on ") + ::strsignal(*signal));
   // On a thread of its own: umount(2) waits for this very server.
-  const Status unmounted = sched::blocking([&] { return fs::fuse::unmount(directory, false); });
+  const Status unmounted = sched::blocking([&] { return unmounter.unmount(false); });
   if (unmounted) return;
   if (unmounted.error() != Errc::kBusy) {
     hooks.log(unmounted.error().message());
   } else {
     hooks.log(directory + " is in use; unmounting lazily");
-    sched::blocking([&] { static_cast<void>(fs::fuse::unmount(directory, true)); });
+    sched::blocking([&] { static_cast<void>(unmounter.unmount(true)); });
   }
   // Until its last user has gone, or patience ends: then what is there is made durable and they see ENOTCONN.
   for (auto waited = 0ms; waited < kBusyUnmountLimit && !ended.load(); waited += 50ms) {
@@ -109,7 +111,7 @@ void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, f
   ::_exit(32);
 }
 
-Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet& signals) {
+Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet& signals, Unmounter& unmounter) {
   Server server;
   server.opened = TRY(open_image(options, hooks));
   if (!server.opened.note.empty()) hooks.log(server.opened.note);
@@ -147,16 +149,28 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
   server.transport = std::move(*started);
   if (::geteuid() == 0) fs::fuse::tune_cache(options.directory, options.read_ahead_kib, kDirtyBytes);
 
+  // Before anybody hears of the mount: with confine=on there is none otherwise, and what a stranger wrote is read mostly from now on.
+  auto confined = confine(options.confine, options.metrics_file);
+  if (!confined) {
+    sched::blocking([&] { static_cast<void>(unmounter.unmount(true)); });
+    server.transport->wait();
+    static_cast<void>(session.finish());
+    return fail(std::move(confined).error());
+  }
+
   std::string message;
   if (!mount->note.empty()) message = "mount.weft: " + mount->note;
   if (options.verbose) {
     if (!message.empty()) message += '\n';
     message += "mount.weft: " + mount->source + " mounted at " + options.directory + " as " + mount->type;
+    if (!confined->held_by.empty()) message += "\nmount.weft: confined: " + confined->held_by;
   }
   hooks.mounted(message);
+  if (!confined->missing.empty()) hooks.log("not confined in all ways: " + confined->missing);
 
   std::atomic<bool> ended{false};
-  sched::Fiber watcher = sched::spawn("signals", [&] { unmount_on_signal(signals, options, session, ended, hooks); });
+  sched::Fiber watcher =
+      sched::spawn("signals", [&] { unmount_on_signal(signals, options, unmounter, session, ended, hooks); });
   sched::Fiber reporter = sched::spawn("metrics", [&] {
     while (!options.metrics_file.empty()) {
       report_metrics(options, hooks);
@@ -182,11 +196,14 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
 }  // namespace
 
 Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
+  Unmounter unmounter = TRY(Unmounter::start(options.directory));
   sched::SignalSet signals({SIGINT, SIGTERM, SIGHUP, SIGUSR1});
-  auto runtime = TRY(
-      sched::Runtime::create({.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
+  auto runtime = TRY(sched::Runtime::create({.name = "mount.weft",
+                                             .workers = options.workers,
+                                             .use_io_uring = options.use_io_uring,
+                                             .open_files_only = options.confine != Confine::kOff}));
   if (!options.trace_file.empty()) TRY(trace_start(options.trace_file));
-  Status served = runtime.block_on([&] { return run(options, hooks, signals); });
+  Status served = runtime.block_on([&] { return run(options, hooks, signals, unmounter); });
   if (const Status traced = trace_stop(); !traced) hooks.log("trace: " + traced.error().message());
   return served;
 }

@@ -21,6 +21,7 @@
 #include "tools/background.h"
 #include "tools/mount_options.h"
 #include "tools/mount_server.h"
+#include "tools/system_call_filter.h"
 
 namespace {
 
@@ -145,7 +146,8 @@ int main(int count, char** words) {
     return kOk;
   }
   if (options->version) {
-    std::puts("mount.weft 0.1.0");
+    const std::string filter = weft::tools::system_call_filter_library();
+    std::printf("mount.weft 0.1.0 (%s)\n", filter.empty() ? "without libseccomp" : filter.c_str());
     return kOk;
   }
   if (::geteuid() != 0) options->allow_other = options->allow_other_asked;
