@@ -71,6 +71,10 @@ VERSION := 0.1.0
 CPPFLAGS := -I. $(if $(filter planted,$(FLAVOUR)),-DWEFT_PLANTED_BUGS=1) -MMD -MP -DWEFT_VERSION='"$(VERSION)"'
 LDFLAGS := -pthread -Wl,--as-needed
 LDLIBS := -lfuse3 -luring -lboost_context -lisal -lblkid -lfmt
+# What a program does better with, and does without: tools/system_call_filter.cc asks for the same header.
+ifneq ($(building),)
+OPTIONAL_LIBS := $(shell $(COMPILER) -x c++ -fsyntax-only -include seccomp.h /dev/null 2>/dev/null && echo -lseccomp)
+endif
 GTEST_LIBS := -lgtest_main -lgtest
 
 sanitize.asan := -fsanitize=address -fsanitize-address-use-after-scope -DWEFT_ASAN=1
@@ -128,6 +132,7 @@ ifneq ($(building),)
 $(call remember,$(B)/flags,$(CXX) $(CXXFLAGS) $(CPPFLAGS) $(LDFLAGS) $(LDLIBS))
 $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(call remember,$(B)/lists/$(part),$(sources.$(part))))
 $(call remember,$(B)/lists/subcommands,$(subcommand_sources))
+$(call remember,$(B)/lists/optional,$(OPTIONAL_LIBS))
 endif
 
 # --- Rules -------------------------------------------------------------------------------------------------------
@@ -143,6 +148,8 @@ $(B)/obj/%.o: %.cc $(B)/flags
 	@mkdir -p $(@D)
 	$(call quiet,CXX )$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c $< -o $@
 
+$(B)/obj/tools/system_call_filter.o: $(B)/lists/optional
+
 define archive_rule
 $(B)/lib/libweft-$(1).a: $(call object,$(sources.$(1))) $(B)/lists/$(1)
 	@mkdir -p $$(@D)
@@ -151,7 +158,7 @@ endef
 $(foreach part,$(LAYERS) tools support bench,$(if $(sources.$(part)),$(eval $(call archive_rule,$(part)))))
 
 link = @mkdir -p $(@D); $(if $(V),set -x;,echo "  LINK  $(@:$(B)/%=%)";) \
-  $(COMPILER) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1) $(LDLIBS)
+  $(COMPILER) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1) $(LDLIBS) $(OPTIONAL_LIBS)
 
 define program_rule
 $(call program,$(1)): $(call object,$(1)) $(call archive,tools) $(layer_archives)

@@ -88,7 +88,8 @@ Result<std::vector<NamedDirent>> list_names(Volume& volume, InodeNo directory, s
   TRY(volume.scan(Key(directory, KeyKind::kDirent, from), Key(directory, KeyKind::kExtent, 0),
                   [&](Key key, std::span<const std::byte> value) {
                     const auto parsed = parse(key, value);
-                    if (!parsed) {
+                    // Whoever lists takes names for what they are: none may lead elsewhere.
+                    if (!parsed || !check_name(parsed->name)) {
                       bad = true;
                       return false;
                     }

@@ -86,9 +86,9 @@ Result<void> InodeTable::load(Inode& inode) {
   return {};
 }
 
-InodeTable::Newborn InodeTable::add_new() {
+Result<InodeTable::Newborn> InodeTable::add_new() {
   while (true) {
-    const InodeNo number = volume_.new_inode();
+    const InodeNo number = TRY(volume_.new_inode());
     Shard& shard = shard_of(number);
     auto inode = std::make_unique<Inode>(number);
     inode->load_.lock();
@@ -101,7 +101,7 @@ InodeTable::Newborn InodeTable::add_new() {
         hold(shard, there);
       }
     }
-    if (inode == nullptr) return {*this, InodeRef(*this, there)};
+    if (inode == nullptr) return Newborn(*this, InodeRef(*this, there));
     inode->load_.unlock();  // a forged handle has just asked for this very number: take the next
   }
 }

@@ -86,7 +86,8 @@ class InodeTable {
     InodeTable* table_;
     InodeRef ref_;
   };
-  Newborn add_new();
+  // kNoSpace when all numbers have been given.
+  Result<Newborn> add_new();
 
   // The caller's references. The last two may end the inode; give_back() takes one that the caller never had.
   void refer(Inode& inode);

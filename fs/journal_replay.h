@@ -43,6 +43,7 @@ struct LogPlan {
   std::uint64_t next_sequence = 1;      // of the record that would come next
   Lsn next_lsn;                         // after all of `records`
   std::uint64_t lost_records = 0;       // found, but past the end: never acknowledged as far as anyone can know
+  bool search_cut_short = false;        // what lies behind the end is no log of ours, and endless to look at
   // Acknowledged transactions are missing, or a record cannot be true. `records` is what comes before.
   std::optional<Error> damage;
 };

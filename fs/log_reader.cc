@@ -42,6 +42,7 @@ Result<std::optional<LogReader::Record>> LogReader::record_at(std::uint64_t offs
   if (!plausible_record(record.header, uuid_, log_bytes_ - offset_bytes)) return std::nullopt;
   bytes = TRY(window(offset_bytes, record.header.stored_bytes));
   record.bytes = bytes.first(record.header.length_bytes);
+  summed_bytes_ += record.bytes.size();
   if (!record_crc_matches(record.bytes) && !planted(Bug::kRecordNotVerified)) return std::nullopt;
   return record;
 }

@@ -33,6 +33,8 @@ class LogReader {
   // First offset at or after `from_bytes`, below `to_bytes`, where a record may start; `to_bytes` if there is none.
   Result<std::uint64_t> find_magic(std::uint64_t from_bytes, std::uint64_t to_bytes);
   [[nodiscard]] std::uint64_t log_bytes() const noexcept { return log_bytes_; }
+  // What record_at() has summed so far: its cost.
+  [[nodiscard]] std::uint64_t summed_bytes() const noexcept { return summed_bytes_; }
 
  private:
   // The log's bytes from `offset_bytes` on, at least `want_bytes` or as many as there are before its end.
@@ -45,6 +47,7 @@ class LogReader {
   AlignedBuffer buffer_;
   std::uint64_t start_bytes_ = 0;
   std::uint64_t held_bytes_ = 0;
+  std::uint64_t summed_bytes_ = 0;
 };
 
 }  // namespace weft::fs

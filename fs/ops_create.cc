@@ -123,7 +123,7 @@ Result<Attributes> create(FileSystemCore& fs, const Caller& caller, InodeNo pare
 
     std::uint32_t mode = what.mode;
     const auto inherited = TRY(inherit_acl(fs, *parent, directory, caller, mode));
-    InodeTable::Newborn newborn = fs.inodes.add_new();
+    InodeTable::Newborn newborn = TRY(fs.inodes.add_new());
     const DiskInode record = first_record(fs, caller, parent_number, directory, what, mode, inherited.size());
 
     TransactionNeeds needs{.changes = static_cast<std::uint32_t>(4 + divide_up(what.target.size(), kSymlinkChunkBytes)),

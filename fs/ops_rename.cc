@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "fs/directory.h"
@@ -63,13 +65,22 @@ class ContentGuard {
 
 // Is `ancestor` above (or the same as) `directory`? With the rename lock held: no directory changes its parent.
 Result<bool> is_above(FileSystemCore& fs, InodeNo ancestor, InodeNo directory) {
-  while (true) {
+  // A forged volume's parents may lead round in a circle. Brent's way to see that: a mark, set anew at doubling distances, is met again.
+  InodeNo mark = directory;
+  for (std::uint64_t steps = 1;; ++steps) {
     if (directory == ancestor) return true;
     if (directory == kRootInode) return false;
     const InodeRef inode = TRY(fs.inodes.get(directory));
     const InodeNo up(inode->record().parent);
     if (up == InodeNo{} || up == directory) return false;
     directory = up;
+    if (directory == mark) {
+      Error error(Errc::kCorrupt,
+                  "directory " + std::to_string(directory.value()) + " is its own ancestor; run fsck.weft");
+      fs.volume->report_damage(error, false);
+      return fail(std::move(error));
+    }
+    if (std::has_single_bit(steps)) mark = directory;
   }
 }
 
@@ -134,7 +145,7 @@ Status reparent(DiskInode& moved, const Side& to, DiskInode& old_parent, DiskIno
 Result<Lsn> commit(FileSystemCore& fs, const Caller& caller, const Flags& flags, const Side& from, const Side& to) {
   const bool across = from.directory.get() != to.directory.get();
   std::optional<InodeTable::Newborn> whiteout;
-  if (flags.whiteout) whiteout.emplace(fs.inodes.add_new());
+  if (flags.whiteout) whiteout.emplace(TRY(fs.inodes.add_new()));
   const DiskInode whiteout_inode = whiteout_record(fs, caller);
   Transaction transaction = TRY(fs.volume->begin(
       Intent::kRename, from.inode->number(),

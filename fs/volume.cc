@@ -162,6 +162,10 @@ Result<std::unique_ptr<Volume>> Volume::open(BlockDevice& device, const VolumeOp
   const Layout layout(superblock);
   const bool was_mounted = (superblock.state & kStateMounted) != 0;
   const LogPlan plan = TRY(read_log(device, superblock, layout, was_mounted || found.slot_unreadable));
+  if (plan.search_cut_short) {
+    log_warning("%s: behind the end of its log lies what looks like a log and is none; not all of it was looked at",
+                device.name().c_str());
+  }
   if (plan.damage && !effective.read_only) return fail(Error(*plan.damage).with(device.name()));
 
   std::unique_ptr<GroupTable> groups = TRY(GroupTable::load(device, superblock));
@@ -325,7 +329,14 @@ Status Volume::checkpoint() {
 
 // ------------------------------------------------------------------------------------------------------- numbers
 
-InodeNo Volume::new_inode() { return InodeNo(parts_->counters.next_inode.fetch_add(1, std::memory_order_relaxed)); }
+Result<InodeNo> Volume::new_inode() {
+  std::uint64_t next = parts_->counters.next_inode.load(std::memory_order_relaxed);
+  do {
+    // No volume comes here in a lifetime; one that was forged to must not write a number that the next mount refuses.
+    if (next >= kMaxInodeNo) return fail(Errc::kNoSpace, "all inode numbers have been given");
+  } while (!parts_->counters.next_inode.compare_exchange_weak(next, next + 1, std::memory_order_relaxed));
+  return InodeNo(next);
+}
 
 VolumeSpace Volume::space() const noexcept {
   const AllocatorSpace space = parts_->allocator.space();

@@ -95,7 +95,8 @@ class Volume {
   Status checkpoint();
 
   // -- Numbers and facts; none of these parks
-  InodeNo new_inode();  // never returned before; belongs to the transaction that first puts it
+  // Never returned before; belongs to the transaction that first puts it. kNoSpace after 2^55 of them.
+  Result<InodeNo> new_inode();
   [[nodiscard]] VolumeSpace space() const noexcept;
   [[nodiscard]] const DiskUuid& uuid() const noexcept;
   [[nodiscard]] std::string label() const;

@@ -12,6 +12,7 @@ namespace weft::fs {
 namespace {
 
 constexpr std::uint64_t kNamesPerHash = 256;
+constexpr std::size_t kMaxXattrListBytes = 65536;  // XATTR_LIST_MAX: of a longer list nobody could take the answer
 constexpr std::size_t kMaxInlineItem =
     1024;  // header, name and value; below kMaxValueBytes, so that a few items share a leaf
 
@@ -96,15 +97,19 @@ Result<std::vector<std::byte>> read_xattr(Volume& volume, InodeNo inode, const X
 
 Result<std::vector<std::string>> list_xattr_names(Volume& volume, InodeNo inode) {
   std::vector<std::string> out;
+  std::size_t bytes = 0;
   bool bad = false;
   TRY(volume.scan(Key(inode, KeyKind::kXattr, 0), Key(inode, KeyKind::kXattrData, 0),
                   [&](Key, std::span<const std::byte> value) {
                     const auto parsed = parse(value);
                     bad = !parsed;
-                    if (parsed) out.emplace_back(parsed->name);
-                    return !bad;
+                    if (bad) return false;
+                    bytes += parsed->name.size() + 1;
+                    out.emplace_back(parsed->name);
+                    return bytes <= kMaxXattrListBytes;
                   }));
   if (bad) return damaged(volume, inode);
+  if (bytes > kMaxXattrListBytes) return fail(Errc::kOutOfRange);
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "kernel/check.h"
 
@@ -41,6 +42,16 @@ static_assert(static_cast<int>(UringOp::kFallocate) == IORING_OP_FALLOCATE);
 static_assert(UringCompletion::kMore == IORING_CQE_F_MORE);
 static_assert(UringRequest::kSilentSuccess == IOSQE_CQE_SKIP_SUCCESS);
 
+// A ring with open_descriptors_only.
+constexpr std::uint8_t kOpenDescriptorOps[] = {IORING_OP_NOP,         IORING_OP_READ,        IORING_OP_WRITE,
+                                               IORING_OP_READV,       IORING_OP_WRITEV,      IORING_OP_READ_FIXED,
+                                               IORING_OP_WRITE_FIXED, IORING_OP_FSYNC,       IORING_OP_FALLOCATE,
+                                               IORING_OP_POLL_ADD,    IORING_OP_POLL_REMOVE, IORING_OP_ASYNC_CANCEL};
+// What the calls of this file ask of it, but for its restrictions.
+constexpr std::uint8_t kRestrictedRegistrations[] = {
+    IORING_REGISTER_PROBE,      IORING_REGISTER_BUFFERS,          IORING_UNREGISTER_BUFFERS,  IORING_REGISTER_RING_FDS,
+    IORING_UNREGISTER_RING_FDS, IORING_REGISTER_IOWQ_MAX_WORKERS, IORING_REGISTER_SYNC_CANCEL};
+
 constexpr unsigned kRegisterSendMsgRing = 31;  // IORING_REGISTER_SEND_MSG_RING, younger than liburing 2.3
 constexpr std::uint8_t kRingFdRegistered = 1;  // liburing's own INT_FLAG_REG_RING in io_uring::int_flags
 constexpr std::size_t kCommandOffset = offsetof(io_uring_sqe, cmd);
@@ -67,6 +78,21 @@ Error creation_error(int os_errno) {
     case ENFILE: return Error::from_errno(os_errno, "io_uring_setup: raise the limit of open files (ulimit -n)");
     default: return Error::from_errno(os_errno, "io_uring_setup");
   }
+}
+
+// Only while the ring is disabled.
+Status restrict_ring(int ring_fd) {
+  std::vector<io_uring_restriction> rules;
+  for (const std::uint8_t op : kOpenDescriptorOps)
+    rules.push_back({.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = op, .resv = 0, .resv2 = {}});
+  for (const std::uint8_t op : kRestrictedRegistrations)
+    rules.push_back({.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = op, .resv = 0, .resv2 = {}});
+  constexpr std::uint8_t kFlags =
+      IOSQE_IO_DRAIN | IOSQE_IO_LINK | IOSQE_IO_HARDLINK | IOSQE_ASYNC | IOSQE_CQE_SKIP_SUCCESS;
+  rules.push_back({.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = kFlags, .resv = 0, .resv2 = {}});
+  if (syscall(__NR_io_uring_register, ring_fd, IORING_REGISTER_RESTRICTIONS, rules.data(), rules.size()) < 0)
+    return fail(Errc::kUnsupported, Error::from_errno(errno, "io_uring restrictions").message());
+  return {};
 }
 
 // `result` is liburing's: negative errno or success.
@@ -101,7 +127,7 @@ Uring::~Uring() = default;
 Result<Uring> Uring::create(const Options& options) {
   WEFT_CHECK(options.entries > 0);
   const unsigned basic = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | (options.wide_entries ? IORING_SETUP_SQE128 : 0U) |
-                         (options.start_disabled ? IORING_SETUP_R_DISABLED : 0U);
+                         (options.start_disabled || options.open_descriptors_only ? IORING_SETUP_R_DISABLED : 0U);
   const unsigned cooperative = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
   const unsigned single = IORING_SETUP_SINGLE_ISSUER;
   // Linux 6.1, 6.0, 5.19, older.
@@ -153,9 +179,8 @@ Result<Uring> Uring::create(const Options& options) {
                  .wide_entries = options.wide_entries,
                  .registered_fd = false};
 
-  if (!options.start_disabled) {
-    if (auto adopted = made.adopt(); !adopted) return fail(std::move(adopted).error());
-  }
+  if (options.open_descriptors_only) TRY(restrict_ring(ring.ring_fd));
+  if (!options.start_disabled) TRY(options.open_descriptors_only ? made.enable() : made.adopt());
   return made;
 }
 

@@ -40,6 +40,9 @@ class Uring {
     bool deferred_task_work = true;  // SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them
     bool wide_entries = false;       // 128-byte entries, for prepare_command()
     bool start_disabled = false;     // made by one thread for another, which calls enable() and so owns it
+    // Takes nothing but reads, writes, flushes, fallocate and polls of descriptors that are open already, for good: what else is
+    // prepared comes back with EACCES. A seccomp filter sees nothing of what a ring is asked to open or connect to.
+    bool open_descriptors_only = false;
   };
 
   // What the kernel gave of what was asked for.

@@ -15,12 +15,12 @@ constexpr std::uint64_t kWakeTag = 1;  // no IoOp lies at an odd address
 
 }  // namespace
 
-Result<std::unique_ptr<Reactor>> Reactor::create(bool want_ring) {
+Result<std::unique_ptr<Reactor>> Reactor::create(bool want_ring, bool open_files_only) {
   std::unique_ptr<Reactor> reactor(new Reactor);
   reactor->wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (reactor->wake_fd_ < 0) return fail(Error::from_errno(errno, "eventfd for a worker"));
   if (want_ring) {
-    auto ring = Uring::create({.entries = 256});
+    auto ring = Uring::create({.entries = 256, .open_descriptors_only = open_files_only});
     if (ring) {
       reactor->ring_ = std::move(*ring);
       reactor->arm_wakeup();

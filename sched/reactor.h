@@ -25,7 +25,7 @@ struct IoOp {
 
 class Reactor {
  public:
-  static Result<std::unique_ptr<Reactor>> create(bool want_ring);
+  static Result<std::unique_ptr<Reactor>> create(bool want_ring, bool open_files_only);
   ~Reactor();
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;

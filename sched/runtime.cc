@@ -13,6 +13,7 @@ Result<Runtime> Runtime::create(const Options& options) {
                                         .workers = options.workers,
                                         .stack_bytes = options.stack_bytes,
                                         .use_io_uring = options.use_io_uring,
+                                        .open_files_only = options.open_files_only,
                                         .idle_spin = options.idle_spin,
                                         .simulated = false})));
 }

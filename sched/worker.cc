@@ -44,7 +44,7 @@ void simulation_point_slow() noexcept {
 
 Status Worker::start_on_this_thread() {
   random_ += index_ * 0x85EBCA6BU;
-  reactor_ = TRY(Reactor::create(scheduler_.options().use_io_uring));
+  reactor_ = TRY(Reactor::create(scheduler_.options().use_io_uring, scheduler_.options().open_files_only));
   return {};
 }
 

@@ -55,17 +55,22 @@ Result<Background> Background::fork_off(std::string_view program) {
   if (::chdir("/") != 0) return fail(Error::from_errno(errno, "chdir /"));
   Background background;
   background.pipe_ = ends[1];
+  background.null_ = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   return background;
 }
 
 Background::~Background() {
-  if (pipe_ >= 0) ::close(pipe_);
+  for (const int fd : {pipe_, null_}) {
+    if (fd >= 0) ::close(fd);
+  }
+}
+
+void Background::leave_report_to_parent() {
+  if (pipe_ >= 0) ::close(std::exchange(pipe_, -1));
 }
 
 void Background::leave_terminal() {
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  for (const int fd : {0, 1, 2}) ::dup2(null, fd);
-  if (null > 2) ::close(null);
+  for (const int fd : {0, 1, 2}) ::dup2(null_, fd);
 }
 
 void Background::report(int exit_status, std::string_view message) {

@@ -20,9 +20,11 @@ class Background {
   Background() = default;
   // Returns in the child, in a session of its own with / as its folder. The parent never returns.
   static Result<Background> fork_off(std::string_view program);
-  Background(Background&& other) noexcept : pipe_(std::exchange(other.pipe_, -1)) {}
+  Background(Background&& other) noexcept
+      : pipe_(std::exchange(other.pipe_, -1)), null_(std::exchange(other.null_, -1)) {}
   Background& operator=(Background&& other) noexcept {
     std::swap(pipe_, other.pipe_);
+    std::swap(null_, other.null_);
     return *this;
   }
   ~Background();
@@ -31,10 +33,13 @@ class Background {
   // output and error of this process become /dev/null.
   void report(int exit_status, std::string_view message);
   // The latter alone.
-  static void leave_terminal();
+  void leave_terminal();
+  // In a child of this process: whether the work has begun is for the parent to say.
+  void leave_report_to_parent();
 
  private:
   int pipe_ = -1;
+  int null_ = -1;  // opened early: who reports may not be let open files any more
 };
 
 }  // namespace weft::tools

@@ -134,6 +134,10 @@ Status apply_valued(MountOptions& options, std::string_view name, std::string_vi
   } else if (name == "io_uring") {
     if (value != "auto" && value != "off") return fail(Errc::kInvalid, "io_uring: auto or off is wanted");
     options.use_io_uring = value == "auto";
+  } else if (name == "confine") {
+    if (value != "auto" && value != "on" && value != "off")
+      return fail(Errc::kInvalid, "confine: auto, on or off is wanted");
+    options.confine = value == "auto" ? Confine::kAuto : value == "on" ? Confine::kOn : Confine::kOff;
   } else if (name == "open") {
     if (value != "checked" && value != "fast") return fail(Errc::kInvalid, "open: checked or fast is wanted");
     options.check_open = value == "checked";
@@ -312,6 +316,8 @@ Options of Weft:
   watchdog=SECONDS  a server that hangs for so long is ended [120]; 0: never
   plain_fuse        no loop device: sync(2) does not reach the server, umount(8) does not wait for it
   io_uring=off      do without io_uring
+  confine=HOW       the server gives up privileges, files and system calls: auto as far as the machine lets it,
+                    on or else there is no mount, off nothing [auto]
   trace=FILE        as --trace
   metrics=FILE      as --metrics
   foreground        as -f

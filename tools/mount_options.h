@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernel/result.h"
+#include "tools/confine.h"
 
 namespace weft::tools {
 
@@ -47,6 +48,7 @@ struct MountOptions {
   bool use_io_uring = true;         // for disk and waiting
   bool supervise = false;           // another server goes on where one dies
   unsigned watchdog_seconds = 120;  // a server that hangs for so long is ended; 0: never
+  Confine confine = Confine::kAuto;
   std::string trace_file;
   std::string metrics_file;
   std::vector<std::string> notes;  // options accepted without effect, and why

@@ -20,9 +20,11 @@
 #include "sched/offload.h"
 #include "sched/runtime.h"
 #include "sched/signal.h"
+#include "tools/confine.h"
 #include "tools/heart.h"
 #include "tools/metrics_file.h"
 #include "tools/open_disk.h"
+#include "tools/unmounter.h"
 #include "tools/watchdog.h"
 
 namespace weft::tools {
@@ -94,22 +96,22 @@ void report_metrics(const MountOptions& options, const MountServerHooks& hooks) 
 }
 
 // Waits for a signal and takes the mount away. `ended` ends the wait of a mount that something still holds.
-void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, fs::fuse::Session& session,
-                       std::atomic<bool>& ended, const MountServerHooks& hooks) {
+void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, std::optional<Unmounter>& unmounter,
+                       fs::fuse::Session& session, std::atomic<bool>& ended, const MountServerHooks& hooks) {
   const std::string& directory = options.directory;
   auto signal = signals.wait();
   for (; signal && *signal == SIGUSR1; signal = signals.wait()) report_metrics(options, hooks);
   if (!signal) return;  // asked to stop: the mount has ended by itself
-  if (hooks.supervised != nullptr) end_all_the_same(session);
+  if (!unmounter) end_all_the_same(session);  // the supervisor has tried all else
   hooks.log(std::string("unmounting on ") + ::strsignal(*signal));
   // On a thread of its own: umount(2) waits for this very server.
-  const Status unmounted = sched::blocking([&] { return fs::fuse::unmount(directory, false); });
+  const Status unmounted = sched::blocking([&] { return unmounter->unmount(false); });
   if (unmounted) return;
   if (unmounted.error() != Errc::kBusy) {
     hooks.log(unmounted.error().message());
   } else {
     hooks.log(directory + " is in use; unmounting lazily");
-    sched::blocking([&] { static_cast<void>(fs::fuse::unmount(directory, true)); });
+    sched::blocking([&] { static_cast<void>(unmounter->unmount(true)); });
   }
   // Until its last user has gone, or patience ends.
   for (auto waited = 0ms; waited < kBusyUnmountLimit && !ended.load(); waited += 50ms) {
@@ -131,7 +133,9 @@ Result<Connection> connect(const fs::fuse::MountRequest& request, unsigned reade
   return Connection{*descriptors, mount.note, mount.type, mount.source};
 }
 
-Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet& signals) {
+// `unmounter`: none under a supervisor.
+Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet& signals,
+           std::optional<Unmounter>& unmounter) {
   const Supervised* const supervised = hooks.supervised;
   fs::fuse::Handover* const handover = supervised != nullptr ? supervised->handover : nullptr;
   const std::chrono::milliseconds limit = std::chrono::seconds(options.watchdog_seconds);
@@ -195,16 +199,31 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
   if (supervised == nullptr && ::geteuid() == 0)
     fs::fuse::tune_cache(options.directory, options.read_ahead_kib, fs::fuse::kDirtyBytes);
 
+  // Before anybody hears of the mount: with confine=on there is none otherwise, and what a stranger wrote is read mostly from now on.
+  auto confined = confine(options.confine, options.metrics_file);
+  if (!confined) {
+    if (supervised == nullptr) {
+      sched::blocking([&] { static_cast<void>(unmounter->unmount(true)); });
+      server.transport->wait();
+    }
+    static_cast<void>(session.finish());
+    if (supervised != nullptr) supervised->refuse(confined.error());
+    return fail(std::move(confined).error());
+  }
+
   std::string message;
   if (!connection->note.empty()) message = "mount.weft: " + connection->note;
   if (options.verbose) {
     if (!message.empty()) message += '\n';
     message += "mount.weft: " + connection->source + " mounted at " + options.directory + " as " + connection->type;
+    if (!confined->held_by.empty()) message += "\nmount.weft: confined: " + confined->held_by;
   }
   hooks.mounted(message);
+  if (!confined->missing.empty()) hooks.log("not confined in all ways: " + confined->missing);
 
   std::atomic<bool> ended{false};
-  sched::Fiber watcher = sched::spawn("signals", [&] { unmount_on_signal(signals, options, session, ended, hooks); });
+  sched::Fiber watcher =
+      sched::spawn("signals", [&] { unmount_on_signal(signals, options, unmounter, session, ended, hooks); });
   sched::Fiber reporter = sched::spawn("metrics", [&] {
     while (!options.metrics_file.empty()) {
       report_metrics(options, hooks);
@@ -233,10 +252,14 @@ Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
   // The supervisor is told to unmount by the former, and tells the server by the last.
   sched::SignalSet signals = hooks.supervised == nullptr ? sched::SignalSet({SIGINT, SIGTERM, SIGHUP, SIGUSR1})
                                                          : sched::SignalSet({SIGUSR1, SIGUSR2});
-  auto runtime = TRY(
-      sched::Runtime::create({.name = "mount.weft", .workers = options.workers, .use_io_uring = options.use_io_uring}));
+  std::optional<Unmounter> unmounter;
+  if (hooks.supervised == nullptr) unmounter = TRY(Unmounter::start(options.directory));
+  auto runtime = TRY(sched::Runtime::create({.name = "mount.weft",
+                                             .workers = options.workers,
+                                             .use_io_uring = options.use_io_uring,
+                                             .open_files_only = options.confine != Confine::kOff}));
   if (!options.trace_file.empty()) TRY(trace_start(options.trace_file));
-  Status served = runtime.block_on([&] { return run(options, hooks, signals); });
+  Status served = runtime.block_on([&] { return run(options, hooks, signals, unmounter); });
   if (const Status traced = trace_stop(); !traced) hooks.log("trace: " + traced.error().message());
   return served;
 }

@@ -37,6 +37,8 @@ struct Supervised {
   int image_lock = -1;  // of the server before this; -1: there was none
   // The mount of `request`, which is made if there is none yet. `image_lock`: to be kept for the next server.
   std::function<Result<Connection>(const fs::fuse::MountRequest& request, int image_lock)> connect;
+  // Says why there is no server and ends the process, which could not wait for the connection to end. Does not return.
+  std::function<void(const Error&)> refuse;
 };
 
 struct MountServerHooks {

@@ -22,6 +22,7 @@
 #include "tools/mount_options.h"
 #include "tools/mount_server.h"
 #include "tools/supervisor.h"
+#include "tools/system_call_filter.h"
 
 namespace {
 
@@ -122,11 +123,11 @@ int mount(MountOptions options) {
     background.report(kOk, all);
     if (to_syslog) weft::log_to_syslog("mount.weft");  // nobody sees standard error in the background
   };
-  hooks.forked = [&] { background = {}; };
+  hooks.forked = [&] { background.leave_report_to_parent(); };
   hooks.detach = [&] {
     is_mounted = true;
     if (!to_syslog) return;
-    weft::tools::Background::leave_terminal();
+    background.leave_terminal();
     weft::log_to_syslog("mount.weft");
   };
   const Status served =
@@ -155,7 +156,8 @@ int main(int count, char** words) {
     return kOk;
   }
   if (options->version) {
-    std::puts("mount.weft 0.1.0");
+    const std::string filter = weft::tools::system_call_filter_library();
+    std::printf("mount.weft 0.1.0 (%s)\n", filter.empty() ? "without libseccomp" : filter.c_str());
     return kOk;
   }
   if (::geteuid() != 0) options->allow_other = options->allow_other_asked;

@@ -25,6 +25,7 @@ libxxhash-dev         hashes of disk contents (kernel)
 libfmt-dev            text
 libcli11-dev          command lines (tools)
 nlohmann-json3-dev    JSON (tools)
+libseccomp-dev        what system calls a server may make (tools)
 libblkid-dev          what a disk already holds (tools)
 libgtest-dev          unit tests
 LIST

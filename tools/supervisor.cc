@@ -169,6 +169,10 @@ void Supervisor::be_server(int control) {
   supervised.connect = [this, control](const fs::fuse::MountRequest& request, int image_lock) {
     return ask_for_connection(control, request, image_lock);
   };
+  supervised.refuse = [control](const Error& error) {
+    say_error(control, error);
+    ::_exit(kFailed);
+  };
   MountServerHooks hooks = hooks_;
   hooks.supervised = &supervised;
   hooks.mounted = [&](const std::string& message) {

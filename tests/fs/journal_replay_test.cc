@@ -92,6 +92,32 @@ TEST(JournalReplay, ARecordThatKnowsANewerCheckpointShowsThatASuperblockWasLost)
   EXPECT_NE(plan.damage->message().find("checkpoint 2"), std::string::npos) << plan.damage->message();
 }
 
+TEST(JournalReplay, ALogForgedToBeSummedForEverIsNot) {
+  MemoryDisk disk(kDiskBytes);
+  Log log(disk);
+  ASSERT_TRUE(log.journal->make_durable(log.commit(test::raw_put(20, 100))));
+  EXPECT_FALSE(log.read().search_cut_short);
+  // Behind it each unit says that a record begins there which reaches to the end of the log.
+  const std::uint64_t end = log.journal->offset_of(log.journal->mark().position);
+  AlignedBuffer rest(round_up(log.layout.log_bytes() - end, kBlockBytes));
+  for (std::uint64_t at = end; at < log.layout.log_bytes(); at += kLogUnitBytes) {
+    const auto left = static_cast<std::uint32_t>(log.layout.log_bytes() - at);
+    DiskRecord record{};
+    record.magic = kRecordMagic;
+    record.uuid = log.superblock.uuid;
+    record.epoch = log.superblock.log_epoch;
+    record.sequence = 1000;
+    record.transactions = 1;
+    record.length_bytes = record.stored_bytes = left;
+    std::memcpy(rest.bytes().data() + (at - end), &record, sizeof record);
+  }
+  ASSERT_TRUE(disk.write(log.layout.log_offset_bytes() + end, rest.bytes().first(log.layout.log_bytes() - end)));
+  const LogPlan plan = log.read();
+  EXPECT_TRUE(plan.search_cut_short);
+  EXPECT_FALSE(plan.damage);
+  EXPECT_EQ(plan.next_lsn, Lsn(2));
+}
+
 TEST(JournalReplay, ARecordMayBeginWithWhatTheCheckpointHas) {
   MemoryDisk disk(kDiskBytes);
   Log log(disk);

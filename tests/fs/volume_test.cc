@@ -41,7 +41,7 @@ TEST(Volume, ANewOneHasARootDirectoryAndNothingElse) {
   EXPECT_TRUE(dump(*volume).empty());
   EXPECT_EQ(volume->space().inode_count, 1u);
   EXPECT_EQ(volume->label(), "test");
-  EXPECT_GE(volume->new_inode(), kFirstFreeInode);
+  EXPECT_GE(volume->new_inode().value(), kFirstFreeInode);
   EXPECT_TRUE(volume->close());
   EXPECT_TRUE(volume->close());
   EXPECT_EQ(check_image(disk), "");
@@ -378,7 +378,7 @@ TEST(Volume, AVolumeOfManyTebibytesIsMadeMountedAndUsed) {
 TEST(Volume, InodeNumbersAreNotGivenTwice) {
   MemoryDisk disk(kDiskBytes);
   auto volume = make_and_open(disk);
-  const InodeNo number = volume->new_inode();
+  const InodeNo number = volume->new_inode().value();
   Transaction transaction = volume->begin(Intent::kCreate, number, {}).value();
   const DiskInode inode{};
   transaction.put(Key(number, KeyKind::kInode, 0), as_bytes_of(inode));
@@ -386,7 +386,7 @@ TEST(Volume, InodeNumbersAreNotGivenTwice) {
   EXPECT_EQ(volume->space().inode_count, 2u);
   volume.reset();
   volume = open(disk);
-  EXPECT_GT(volume->new_inode(), number);
+  EXPECT_GT(volume->new_inode().value(), number);
   EXPECT_EQ(volume->space().inode_count, 2u);
 }
 

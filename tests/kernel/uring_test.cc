@@ -219,6 +219,23 @@ TEST(Uring, RingMadeDisabledBelongsToTheThreadThatEnablesIt) {
   owner.join();
 }  // destroyed here, by a thread that is not the owner
 
+TEST(Uring, RingForOpenDescriptorsOnlyRefusesToOpenAndConnect) {
+  auto ring = make_ring({.open_descriptors_only = true});
+  const Descriptor file(memory_file());
+  const char text[] = "text";
+  ASSERT_TRUE(ring.prepare(uring::write(file.fd, text, sizeof text, 0).tagged(1)));
+  ASSERT_TRUE(ring.prepare(uring::poll_add(file.fd, POLLIN).tagged(2)));
+  ASSERT_TRUE(ring.prepare(uring::fdatasync(file.fd).tagged(3)));
+  for (const auto& done : collect(ring, 3)) EXPECT_GE(done.result, 0) << done.user_data;
+  const Descriptor socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  const sockaddr nowhere{.sa_family = AF_UNIX, .sa_data = {}};
+  ASSERT_TRUE(ring.prepare(uring::openat(AT_FDCWD, "/dev/null", O_RDONLY, 0).tagged(4)));
+  ASSERT_TRUE(ring.prepare(uring::connect(socket.fd, &nowhere, sizeof nowhere).tagged(5)));
+  ASSERT_TRUE(ring.prepare(uring::close(file.fd).tagged(6)));
+  for (const auto& done : collect(ring, 3)) EXPECT_EQ(done.result, -EACCES) << done.user_data;
+  EXPECT_TRUE(ring.cancel_all(1s));
+}
+
 TEST(Uring, DestructionByAnotherThreadLeavesThatThreadsOwnRingAlone) {
   auto mine = make_ring();
   std::optional<Uring> theirs;

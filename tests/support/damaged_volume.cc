@@ -170,6 +170,7 @@ void change_all(FileSystem& fs, const std::vector<Attributes>& found) {
         static_cast<void>(fs.rename(kRoot, number, "new", kRootInode, "newer", 0));
       }
       static_cast<void>(fs.make_directory(kRoot, number, "new folder", 0700));
+      static_cast<void>(fs.rename(kRoot, number, "new folder", found[i / 2].inode, "moved folder", 0));
     }
   }
   static_cast<void>(fs.sync());

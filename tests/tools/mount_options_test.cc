@@ -52,6 +52,14 @@ TEST(MountOptions, ReadsSizesAndNumbersWithinTheirBounds) {
   }
 }
 
+TEST(MountOptions, ConfinesAsFarAsTheMachineLetsItUnlessTold) {
+  EXPECT_EQ(parse({"a", "b"})->confine, Confine::kAuto);
+  EXPECT_EQ(parse({"a", "b", "-o", "confine=on"})->confine, Confine::kOn);
+  EXPECT_EQ(parse({"a", "b", "-o", "confine=on,confine=off"})->confine, Confine::kOff);
+  EXPECT_EQ(parse({"a", "b", "-o", "confine=off,confine=auto"})->confine, Confine::kAuto);
+  EXPECT_FALSE(parse({"a", "b", "-o", "confine=a little"}));
+}
+
 TEST(MountOptions, OpensCheckedUnlessToldToBeFast) {
   EXPECT_TRUE(parse({"a", "b"})->check_open);
   EXPECT_FALSE(parse({"a", "b", "-o", "open=fast"})->check_open);
