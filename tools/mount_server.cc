@@ -253,7 +253,7 @@ Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
   sched::SignalSet signals = hooks.supervised == nullptr ? sched::SignalSet({SIGINT, SIGTERM, SIGHUP, SIGUSR1})
                                                          : sched::SignalSet({SIGUSR1, SIGUSR2});
   std::optional<Unmounter> unmounter;
-  if (hooks.supervised == nullptr) unmounter = TRY(Unmounter::start(options.directory));
+  if (hooks.supervised == nullptr) unmounter.emplace(TRY(Unmounter::start(options.directory)));
   auto runtime = TRY(sched::Runtime::create({.name = "mount.weft",
                                              .workers = options.workers,
                                              .use_io_uring = options.use_io_uring,
