@@ -45,6 +45,11 @@ sigset_t own_signals() {
   return set;
 }
 
+std::string describe(int signal) {
+  const char* words = ::sigdescr_np(signal);
+  return words != nullptr ? words : "signal " + std::to_string(signal);
+}
+
 unsigned processors() {
   cpu_set_t set;
   if (::sched_getaffinity(0, sizeof set, &set) != 0) return 1;
@@ -107,7 +112,7 @@ class Supervisor {
 Status Supervisor::run() {
   handover_ = TRY(fs::fuse::make_handover());
   const sigset_t set = own_signals();
-  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signals_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signals_ < 0) return fail(Error::from_errno(errno, "signalfd"));
   start_server();
@@ -162,7 +167,7 @@ void Supervisor::be_server(int control) {
   // Who presses ^C means the mount, and the supervisor sees to that.
   for (const int each : {SIGTERM, SIGINT, SIGHUP}) ::signal(each, SIG_IGN);
   const sigset_t set = own_signals();
-  ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
   Supervised supervised;
   supervised.handover = handover_.get();
   supervised.image_lock = image_lock_;
@@ -264,7 +269,7 @@ void Supervisor::take_signals() {
     if (signal == SIGUSR1) {
       if (server_ > 0) ::kill(server_, SIGUSR1);
     } else if (signal != SIGCHLD && !unmounting_) {
-      hooks_.log(std::string("unmounting on ") + ::strsignal(signal));
+      hooks_.log(std::string("unmounting on ") + describe(signal));
       unmounting_ = true;
       unmount(false);
     }
@@ -291,7 +296,7 @@ void Supervisor::server_died(int status) {
     return end(in_order ? Status() : fail(Errc::kIo, "the server ended otherwise than in order"));
   }
   const std::string how = refusal_              ? refusal_->message()
-                          : WIFSIGNALED(status) ? ::strsignal(WTERMSIG(status))
+                          : WIFSIGNALED(status) ? describe(WTERMSIG(status))
                                                 : "exit status " + std::to_string(WEXITSTATUS(status));
   refusal_.reset();
   if (!connection_.descriptors.empty() && !connected())
