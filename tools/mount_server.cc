@@ -91,7 +91,7 @@ void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, U
   auto signal = signals.wait();
   for (; signal && *signal == SIGUSR1; signal = signals.wait()) report_metrics(options, hooks);
   if (!signal) return;  // asked to stop: the mount has ended by itself
-  hooks.log(std::string("unmounting on ") + ::strsignal(*signal));
+  hooks.log(std::string("unmounting on ") + ::sigdescr_np(*signal));
   // On a thread of its own: umount(2) waits for this very server.
   const Status unmounted = sched::blocking([&] { return unmounter.unmount(false); });
   if (unmounted) return;
