@@ -39,7 +39,9 @@ constexpr const char* kAllowed[] = {
     "getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "clock_gettime", "clock_getres",
     "gettimeofday", "time", "getrandom", "uname", "sysinfo", "getrusage",
     // The log: syslog(3) connects anew when the log's daemon was restarted.
-    "connect", "sendto", "recvfrom"};
+    "connect", "sendto", "recvfrom",
+    // Whoever started it, over a socket that is open.
+    "sendmsg", "recvmsg"};
 
 // For a file that is replaced as a whole.
 constexpr const char* kWritingFiles[] = {"rename", "renameat", "renameat2", "unlink", "unlinkat"};
