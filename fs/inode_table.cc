@@ -93,16 +93,18 @@ Result<InodeTable::Newborn> InodeTable::add_new() {
     auto inode = std::make_unique<Inode>(number);
     inode->load_.lock();
     Inode& there = *inode;
+    bool placed = false;
     {
       std::lock_guard guard(shard.lock);
       auto& slot = shard.inodes[number.value()];
       if (slot == nullptr) {
         slot = std::move(inode);
         hold(shard, there);
+        placed = true;
       }
     }
-    if (inode == nullptr) return Newborn(*this, InodeRef(*this, there));
-    inode->load_.unlock();  // a forged handle has just asked for this very number: take the next
+    if (placed) return Newborn(*this, InodeRef(*this, there));
+    there.load_.unlock();  // a forged handle has just asked for this very number: take the next
   }
 }
 

@@ -29,7 +29,7 @@ namespace {
     int status = 0;
     ::waitpid(child, &status, 0);
     text = std::string(1, '\x20') + std::string(program) + ": the server died before the mount was up";
-    if (WIFSIGNALED(status)) text += std::string(" (") + ::strsignal(WTERMSIG(status)) + ")";
+    if (WIFSIGNALED(status)) text += std::string(" (") + ::sigdescr_np(WTERMSIG(status)) + ")";
     text += "\n";
   }
   // The first byte is the status; 32 is a space.

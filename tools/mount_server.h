@@ -2,7 +2,7 @@
 //
 //   options -> [mount_server: open_disk -> FileSystem -> mount(2) -> Session, DeviceTransport] -> until unmounted
 //
-// Order on the way up: lock, recovery, mount, first answers; only then does the caller hear that it worked. On the way down:
+// Order on the way up: lock, recovery, mount, first answers, confine(); only then does the caller hear that it worked. On the way down:
 // the last request, FileSystem::unmount(), lock, answer to umount(2).
 // SIGTERM, SIGINT and SIGHUP unmount: at once if nothing is open there, else lazily, with a bound on the wait.
 // SIGUSR1 brings the metrics file up to date, or says the numbers in the log where there is none.

@@ -40,8 +40,8 @@ constexpr const char* kAllowed[] = {
     "gettimeofday", "time", "getrandom", "uname", "sysinfo", "getrusage",
     // The log: syslog(3) connects anew when the log's daemon was restarted.
     "connect", "sendto", "recvfrom",
-    // A word to the supervisor.
-    "sendmsg"};
+    // Whoever started it, over a socket that is open.
+    "sendmsg", "recvmsg"};
 
 // For a file that is replaced as a whole.
 constexpr const char* kWritingFiles[] = {"rename", "renameat", "renameat2", "unlink", "unlinkat"};

@@ -29,6 +29,7 @@ class Sleepers {
         calls_.push_back(calls_here);
       });
   }
+  ~Sleepers() { end(); }
   std::vector<int> end() {
     {
       const std::lock_guard guard(lock_);
@@ -36,6 +37,7 @@ class Sleepers {
     }
     changed_.notify_all();
     for (auto& thread : threads_) thread.join();
+    threads_.clear();
     return calls_;
   }
 
@@ -61,7 +63,6 @@ TEST(EveryThread, AnErrorOfOneIsTheAnswer) {
   const Status done = on_every_thread([&] { return ::gettid() == caller ? 0 : EXDEV; });
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().os_errno(), EXDEV);
-  sleepers.end();
 }
 
 TEST(EveryThread, WorkersAreReachedFromAFiberWhileThreadsComeAndGo) {
