@@ -111,7 +111,7 @@ struct FileSystemStats {
 
 struct FileSystemOptions {
   VolumeOptions volume;
-  std::uint64_t inode_cache = 65536;  // unreferenced inodes kept in memory
+  std::uint64_t inode_cache = 65536;  // inodes kept in memory though no operation is at work on them
   bool group_from_parent = false;     // BSD groups (grpid)
 };
 
@@ -128,6 +128,9 @@ class FileSystem {
   Result<Attributes> lookup(InodeNo parent, std::string_view name);  // "." and ".." too (for NFS)
   Result<Attributes> by_number(InodeNo inode);  // an existing inode by number, with a reference: kStale if gone
   void forget(InodeNo inode, std::uint64_t references);
+  // What the caller holds references to: how many inodes, and up to `limit` of them that it has not asked about for long, by turns.
+  [[nodiscard]] std::uint64_t referred_count() const noexcept;
+  std::vector<InodeNo> idle_references(std::size_t limit);
   Result<Attributes> make_node(const Caller& caller, InodeNo parent, std::string_view name,
                                const NewNode& node);  // files, devices, fifos, sockets
   Result<Attributes> make_directory(const Caller& caller, InodeNo parent, std::string_view name, std::uint32_t mode);

@@ -95,6 +95,9 @@ Result<Attributes> FileSystem::by_number(InodeNo number) {
 
 void FileSystem::forget(InodeNo inode, std::uint64_t references) { parts_->inodes.forget(inode, references); }
 
+std::uint64_t FileSystem::referred_count() const noexcept { return parts_->inodes.referred_count(); }
+std::vector<InodeNo> FileSystem::idle_references(std::size_t limit) { return parts_->inodes.idle_references(limit); }
+
 Result<Attributes> FileSystem::link(InodeNo number, InodeNo parent_number, std::string_view name) {
   FileSystemCore& fs = *parts_;
   TRY(check_name(name));
@@ -147,6 +150,7 @@ Result<Attributes> FileSystem::link(InodeNo number, InodeNo parent_number, std::
 Status FileSystem::unlink(const Caller&, InodeNo parent_number, std::string_view name) {
   FileSystemCore& fs = *parts_;
   TRY(check_name(name));
+  fs.reclaimer.wait_for_room();
   const InodeRef parent = TRY(fs.inodes.get(parent_number));
   InodeRef victim;
   Lsn lsn;
@@ -183,6 +187,7 @@ Status FileSystem::unlink(const Caller&, InodeNo parent_number, std::string_view
 Status FileSystem::remove_directory(const Caller&, InodeNo parent_number, std::string_view name) {
   FileSystemCore& fs = *parts_;
   TRY(check_name(name));
+  fs.reclaimer.wait_for_room();
   const InodeRef parent = TRY(fs.inodes.get(parent_number));
   if (!is_directory(parent->record())) return fail(Errc::kNotDirectory);
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
