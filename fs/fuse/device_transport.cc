@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -69,8 +70,14 @@ bool DeviceTransport::Channel::send(std::span<const iovec> parts) noexcept {
   }
 }
 
-Result<std::unique_ptr<DeviceTransport>> DeviceTransport::start(int fd, Session& session, unsigned readers) {
-  std::unique_ptr<DeviceTransport> transport(new DeviceTransport(session));
+DeviceTransport::DeviceTransport(Session& session, unsigned readers, std::size_t buffer_bytes)
+    : session_(session),
+      most_long_messages_(static_cast<unsigned>(std::max<std::size_t>(buffer_bytes / kLongestMessage, 1))),
+      messages_((most_long_messages_ + readers) * BufferPool::kLargestBytes) {}
+
+Result<std::unique_ptr<DeviceTransport>> DeviceTransport::start(int fd, Session& session, unsigned readers,
+                                                                std::size_t buffer_bytes) {
+  std::unique_ptr<DeviceTransport> transport(new DeviceTransport(session, readers, buffer_bytes));
   transport->channels_.push_back(std::make_unique<Channel>(fd, session));
   if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
     return fail(Error::from_errno(errno, "fcntl on the FUSE descriptor"));
@@ -146,7 +153,7 @@ void DeviceTransport::read_on(unsigned index, Buffer buffer) {
       std::memcpy(copy, message.data(), size);
       start_reader(index, std::move(buffer));
       return session_.handle({copy, size}, channel);
-    } else if (long_messages_.fetch_add(1) < kMostLongMessages && (other = messages_.take(buffer.bytes().size()))) {
+    } else if (long_messages_.fetch_add(1) < most_long_messages_ && (other = messages_.take(buffer.bytes().size()))) {
       start_reader(index, std::move(other));
       session_.handle(message, channel);
       long_messages_.fetch_sub(1);

@@ -9,7 +9,7 @@
 //
 // A message is read so that the data of a WRITE lies on a page (header and arguments end where the page begins). Short
 // messages move to small memory before the duty is handed on; long ones keep their buffer and the next reader takes
-// another. When there are kMostLongMessages of those, a reader handles its own before it reads on.
+// another. When there are as many of those as there is memory for, a reader handles its own before it reads on.
 //
 // Any descriptor with whole messages will do: tests use a socket pair.
 // Parks       wait(). Thread- and fiber-safe.
@@ -37,7 +37,9 @@ class DeviceTransport {
  public:
   // Owns `fd` from here on. `readers`: at most one for each worker of the calling fiber's runtime; on a plain thread that
   // many threads. The session must outlive the transport.
-  static Result<std::unique_ptr<DeviceTransport>> start(int fd, Session& session, unsigned readers);
+  // Long requests under way take up to `buffer_bytes`, and as many again as there are readers.
+  static Result<std::unique_ptr<DeviceTransport>> start(int fd, Session& session, unsigned readers,
+                                                        std::size_t buffer_bytes = 32 << 20);
   ~DeviceTransport();  // waits
   DeviceTransport(const DeviceTransport&) = delete;
   DeviceTransport& operator=(const DeviceTransport&) = delete;
@@ -64,19 +66,19 @@ class DeviceTransport {
     Session& session_;
   };
 
-  DeviceTransport(Session& session) : session_(session) {}
+  DeviceTransport(Session& session, unsigned readers, std::size_t buffer_bytes);
   void start_reader(unsigned index, Buffer buffer);
   void read_on(unsigned index, Buffer buffer);
   void handle_tiny(unsigned index, std::span<const std::byte> message, Buffer buffer);
   static std::size_t read_message(Channel& channel, const Buffer& buffer);
   void end_of_fiber();
 
-  static constexpr unsigned kMostLongMessages = 32;
-
   Session& session_;
   std::vector<std::unique_ptr<Channel>> channels_;
+  const unsigned most_long_messages_;
   std::atomic<unsigned> long_messages_{0};
-  BufferPool messages_{kMostLongMessages * BufferPool::kLargestBytes};
+  BufferPool
+      messages_;  // large enough for all of these and a buffer for each reader, so that none of them waits for one
   std::atomic<unsigned> fibers_{0};  // readers and those that handle
   sched::Mutex lock_;
   sched::ConditionVariable ended_;  // with lock_: fibers_ is zero

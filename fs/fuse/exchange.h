@@ -37,6 +37,9 @@ class ReplySink {
 
 // Tells the kernel to ask for the inode's attributes anew.
 void forget_attributes(ReplySink& kernel, InodeNo inode);
+// Asks the kernel to let go of those of the inodes that nobody uses there. It writes out their pages first, so other readers must
+// be at work, and this on a thread beside the workers. False: it does not understand, or is gone.
+bool prune(ReplySink& kernel, std::span<const InodeNo> inodes);
 
 class Exchange {
  public:
