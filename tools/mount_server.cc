@@ -15,6 +15,7 @@
 #include "fs/fuse/device_transport.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/session.h"
+#include "fs/memory_plan.h"
 #include "kernel/metrics.h"
 #include "kernel/trace.h"
 #include "sched/offload.h"
@@ -22,6 +23,7 @@
 #include "sched/signal.h"
 #include "tools/metrics_file.h"
 #include "tools/open_disk.h"
+#include "tools/server_heap.h"
 
 namespace weft::tools {
 
@@ -32,7 +34,7 @@ using namespace std::chrono_literals;
 constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
 constexpr auto kMetricsInterval = 10s;
-constexpr auto kStaleBlocksInterval = 1s;
+constexpr auto kTellInterval = 1s;
 // Enough for the disk to be busy, and little enough for write-back to begin while the writer still writes: with what the kernel
 // lets a disk have (gigabytes) it begins at fsync.
 constexpr std::uint64_t kDirtyBytes = 128 << 20;
@@ -57,12 +59,14 @@ Result<OpenedDisk> open_image(MountOptions& options, const MountServerHooks& hoo
   return opened;
 }
 
-fs::FileSystemOptions file_system_options(const MountOptions& options) {
+fs::FileSystemOptions file_system_options(const MountOptions& options, const fs::MemoryPlan& memory) {
   fs::FileSystemOptions made;
   made.volume.read_only = options.read_only();
-  made.volume.cache_bytes = options.cache_bytes;
+  made.volume.cache_bytes = memory.node_bytes;
+  made.volume.bitmap_bytes = memory.bitmap_bytes;
+  made.volume.log_buffer_bytes = memory.log_bytes;
   made.volume.commit_interval_ms = options.commit_interval_ms;
-  made.inode_cache = options.inode_cache;
+  made.inode_cache = memory.inodes;
   made.group_from_parent = options.group_from_parent;
   return made;
 }
@@ -113,12 +117,15 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
   Server server;
   server.opened = TRY(open_image(options, hooks));
   if (!server.opened.note.empty()) hooks.log(server.opened.note);
-  server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options)));
+  const fs::MemoryPlan memory = fs::divide_memory(options.memory_bytes);
+  server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options, memory)));
 
   fs::fuse::SessionOptions session_options;
   session_options.writeback = options.writeback;
   session_options.check_open = options.check_open;
   session_options.max_background = options.max_background;
+  session_options.buffer_bytes = memory.read_bytes;
+  session_options.most_references = memory.references;
   session_options.log = hooks.log;
   session_options.on_finished = [&server] { server.opened.lock.release(); };
   server.session.emplace(*server.file_system, std::move(session_options));
@@ -135,7 +142,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
     static_cast<void>(session.finish());
     return fail(std::move(mount).error());
   }
-  auto started = fs::fuse::DeviceTransport::start(mount->fuse_fd, session, sched::worker_count());
+  auto started = fs::fuse::DeviceTransport::start(mount->fuse_fd, session, sched::worker_count(), memory.write_bytes);
   if (!started || !session.wait_until_serving(kFirstAnswerLimit)) {
     sched::blocking([&] { static_cast<void>(fs::fuse::unmount(options.directory, true)); });
     if (!started) {
@@ -163,8 +170,12 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
       if (!sched::sleep_for(kMetricsInterval)) return;
     }
   });
-  sched::Fiber teller = sched::spawn("attributes", [&] {
-    while (sched::sleep_for(kStaleBlocksInterval)) session.stale_blocks().tell(server.transport->kernel());
+  sched::Fiber teller = sched::spawn("teller", [&] {
+    while (sched::sleep_for(kTellInterval)) {
+      session.stale_blocks().tell(server.transport->kernel());
+      session.ask_to_forget(server.transport->kernel());
+      sched::blocking([&] { trim_heap(options.memory_bytes / 32); });
+    }
   });
   server.transport->wait();
   const Status finished = session.finish();
