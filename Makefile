@@ -203,6 +203,13 @@ unit-tests: unit  ## the unit tests only (also: make build/release/unit/fs build
 e2e: tools e2e-helpers  ## all end-to-end tests on real mounts, also with a server that is killed; needs /dev/fuse, takes long
 	@tests/run --build $(B) e2e
 
+.PHONY: soak extremes
+soak: tools e2e-helpers  ## a mixed load for SOAK_SECONDS (3600): memory, descriptors and every file are as they should be (SEED repeats one)
+	@WEFT_BIN=$(CURDIR)/$(B)/bin TEST_BIN=$(CURDIR)/$(B)/tests/e2e bash tests/e2e/soak.sh
+
+extremes: tools e2e-helpers  ## ten million names in a folder, a million extents in a file, ten thousand folders below each other (PARTS chooses)
+	@WEFT_BIN=$(CURDIR)/$(B)/bin TEST_BIN=$(CURDIR)/$(B)/tests/e2e bash tests/e2e/extremes.sh
+
 CRASH_STATES ?= 10000000
 CRASH_SECONDS ?= 600
 .PHONY: crash crash-planted

@@ -18,6 +18,8 @@ constexpr std::uint32_t kSearchGroups = 8;
 constexpr std::uint32_t kWorthwhileRun = 16;
 // One part in so many of each group is left to tree nodes as long as there is room for data elsewhere.
 constexpr std::uint32_t kMetadataShare = 16;
+// Groups looked at for one whose bitmap can go, whenever something is reserved.
+constexpr std::size_t kDroppedAtATime = 32;
 // Blocks that trim may withhold at a time.
 constexpr std::uint32_t kTrimChunk = 8192;
 
@@ -97,6 +99,7 @@ void Allocator::for_each_part(BlockRange range, F&& part) {
 void Allocator::mark_changed(std::uint32_t group) {
   if (std::exchange(groups_[group].changed, true)) return;
   changed_.push_back(group);
+  changed_groups_.fetch_add(1, std::memory_order_relaxed);
 }
 
 // lock_ is held, and stays so while the bitmap is read: whoever comes meanwhile most likely wants the same one.
@@ -182,6 +185,7 @@ Allocator::Zone Allocator::zone_of(std::uint32_t group) const noexcept {
 
 Result<Reservation> Allocator::reserve(std::uint64_t data_blocks, std::uint64_t metadata_blocks, bool frees_space) {
   const std::lock_guard lock(lock_);
+  drop_clean_groups(kDroppedAtATime);
   if (data_blocks > config_.block_count || metadata_blocks > config_.block_count) return fail(Errc::kNoSpace);
   const std::uint64_t promised = reserved_data_ + reserved_metadata_ + data_blocks + metadata_blocks;
   if (promised + (frees_space ? 0 : held_back_) > allocatable_) return fail(Errc::kNoSpace);
@@ -357,11 +361,17 @@ bool Allocator::free(BlockRange range) {
       mark_changed(group);
       return;
     }
-    append_range(pending_, part);
+    add_pending(part);
     pending_blocks_ += count;
     mark_changed(group);
   });
   return sound;
+}
+
+void Allocator::add_pending(BlockRange range) {
+  const std::size_t before = pending_.size();
+  append_range(pending_, range);
+  pending_ranges_.fetch_add(pending_.size() - before, std::memory_order_relaxed);
 }
 
 bool Allocator::free_unwritten(BlockNo block) {
@@ -440,12 +450,18 @@ std::vector<BlockRange> Allocator::thaw(FrozenSpace&& frozen) {
     });
     pending_blocks_ -= range.count;
   }
-  drop_clean_groups();
+  pending_ranges_.fetch_sub(frozen.pending.size(), std::memory_order_relaxed);
+  changed_groups_.fetch_sub(frozen.groups.size(), std::memory_order_relaxed);
+  drop_clean_groups(groups_.size());
   return std::move(frozen.pending);
 }
 
-void Allocator::drop_clean_groups() {
-  for (std::uint32_t group = 0; group < groups_.size() && loaded_groups_ > config_.max_loaded_groups; ++group) {
+// Where nobody holds on to a bitmap from before: what is dropped is read again when it is wanted.
+void Allocator::drop_clean_groups(std::size_t look_at) {
+  for (look_at = std::min(look_at, groups_.size()); look_at != 0 && loaded_groups_ > config_.max_loaded_groups;
+       --look_at) {
+    drop_hand_ = drop_hand_ + 1 < groups_.size() ? drop_hand_ + 1 : 0;
+    const std::uint32_t group = drop_hand_;
     Group& entry = groups_[group];
     if (entry.maps == nullptr || entry.changed || group == group_of(metadata_cursor_) || !entry.maps->same()) continue;
     if (loaded_allocatable_ < reserved_metadata_ + entry.free) continue;  // A3
@@ -461,6 +477,11 @@ AllocatorSpace Allocator::space() const {
   const std::lock_guard lock(lock_);
   return {config_.end_block - config_.first_block, free_,     allocatable_, pending_blocks_,
           reserved_data_ + reserved_metadata_,     held_back_};
+}
+
+std::size_t Allocator::loaded_groups() const {
+  const std::lock_guard lock(lock_);
+  return loaded_groups_;
 }
 
 void Allocator::set_held_back(std::uint64_t blocks) {
@@ -504,6 +525,7 @@ Status Allocator::visit_free(BlockRange within, std::uint64_t min_blocks, Functi
         at = BlockNo(start + kBlocksPerGroup);
         continue;
       }
+      drop_clean_groups(kDroppedAtATime);
       TRY(load(group));
       const GroupBitmap& busy = groups_[group].maps->busy;
       const std::uint32_t first = busy.next_clear(static_cast<std::uint32_t>(at.value() - start));

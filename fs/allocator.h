@@ -17,6 +17,7 @@
 // Tests       tests/fs/allocator_test.cc
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -50,7 +51,8 @@ struct AllocatorConfig {
   BlockNo first_block;                     // superblocks, tables, bitmaps and log lie before it ...
   BlockNo end_block;                       // ... and superblocks from here on; only blocks between these are handed out
   std::vector<std::uint32_t> free_counts;  // of each group: DiskGroup::free_blocks
-  std::size_t max_loaded_groups = 4096;    // bitmaps kept in memory (8 KiB each) unless more are in use
+  std::size_t max_loaded_groups =
+      4096;  // bitmaps kept in memory (8 KiB each) unless more are in use, or have just been read
 };
 
 class Allocator;
@@ -128,6 +130,14 @@ class Allocator {
   std::vector<BlockRange> thaw(FrozenSpace&& frozen);
 
   [[nodiscard]] AllocatorSpace space() const;  // does not park
+  // Memory for what waits for a checkpoint: freed ranges; bitmaps that have changed, and their copies. Neither parks.
+  [[nodiscard]] std::uint64_t pending_bytes() const noexcept {
+    return pending_ranges_.load(std::memory_order_relaxed) * sizeof(BlockRange);
+  }
+  [[nodiscard]] std::uint64_t changed_bytes() const noexcept {
+    return changed_groups_.load(std::memory_order_relaxed) * (sizeof(AllocatorGroup) + kBlockBytes);
+  }
+  [[nodiscard]] std::size_t loaded_groups() const;  // bitmaps in memory
   // What reserve() keeps for frees_space; set by the volume from the tree's height, see BTree::node_bound().
   void set_held_back(std::uint64_t blocks);
   [[nodiscard]] bool in_data_area(BlockRange range) const noexcept;
@@ -167,7 +177,8 @@ class Allocator {
   template <typename F>
   void for_each_part(BlockRange range, F&& part);
   BlockRange take(std::uint32_t group, GroupRun run);
-  void drop_clean_groups();
+  void drop_clean_groups(std::size_t look_at);
+  void add_pending(BlockRange range);
 
   BitmapSource& source_;
   const AllocatorConfig config_;
@@ -182,11 +193,15 @@ class Allocator {
   std::uint64_t pending_blocks_ = 0;      // of pending_ and of frozen ones not yet thawed
   std::uint64_t loaded_allocatable_ = 0;  // not busy, in loaded groups
   std::size_t loaded_groups_ = 0;
+  std::uint32_t drop_hand_ = 0;  // where the search for groups to drop goes on
   std::uint64_t reserved_data_ = 0;
   std::uint64_t reserved_metadata_ = 0;
   std::uint64_t held_back_ = 0;
   BlockNo data_cursor_;
   BlockNo metadata_cursor_;
+  // Of frozen ones not yet thawed, too:
+  std::atomic<std::uint64_t> pending_ranges_{0};
+  std::atomic<std::uint64_t> changed_groups_{0};
 };
 
 }  // namespace weft::fs

@@ -232,6 +232,7 @@ Result<FrozenTree> BTree::freeze(FunctionRef<Status()> also) {
 void BTree::written(const FrozenTree& frozen) {
   const std::unique_lock lock(parts_->lock);
   for (const FrozenNode& node : frozen.nodes) parts_->cache.written(node.block, frozen.checkpoint);
+  parts_->cache.writing_ended();
   parts_->cache.evict();
 }
 
@@ -284,6 +285,7 @@ CheckpointNo BTree::checkpoint() const {
 }
 
 std::size_t BTree::dirty_bytes() const { return parts_->cache.dirty_count() * kBlockBytes; }
+std::size_t BTree::held_bytes() const { return parts_->cache.held_count() * kBlockBytes; }
 std::size_t BTree::cached_bytes() const { return parts_->cache.count() * kBlockBytes; }
 
 // ------------------------------------------------------------------------------------------------------- check

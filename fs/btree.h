@@ -124,6 +124,7 @@ class BTree {
   [[nodiscard]] TreeRoot root() const;
   [[nodiscard]] CheckpointNo checkpoint() const;   // in the making
   [[nodiscard]] std::size_t dirty_bytes() const;   // a freeze would take
+  [[nodiscard]] std::size_t held_bytes() const;    // dirty ones, and those of a checkpoint under way
   [[nodiscard]] std::size_t cached_bytes() const;  // in memory, dirty ones included
 
   // Walks all of the tree: structure, bounds, order; `visit` is called with each node's block. For tests and online checks;

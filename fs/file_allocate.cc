@@ -14,15 +14,24 @@ namespace {
 constexpr std::uint64_t kBlocksPerStep = 1 << 15;
 constexpr std::uint32_t kRunsPerStep = 16;
 
-std::vector<FileRange> holes_of(const std::vector<MappedPiece>& pieces, FileRange range) {
+// The first holes of `range`, as many as a step fills; `end` is where the look for them ended.
+struct Holes {
   std::vector<FileRange> holes;
+  FileBlock end;
+};
+
+Result<Holes> first_holes(Volume& volume, InodeNo inode, FileRange range) {
+  Holes found{.holes = {}, .end = range.end()};
   FileBlock at = range.first;
-  for (const MappedPiece& piece : pieces) {
-    if (piece.first > at) holes.push_back({at, piece.first - at});
-    at = piece.end();
-  }
-  if (at < range.first + range.count) holes.push_back({at, range.first + range.count - at});
-  return holes;
+  TRY(visit_extents(volume, inode, range, [&](FileRange part, std::uint32_t) {
+    if (part.first > at) found.holes.push_back({at, part.first - at});
+    at = part.end();
+    if (found.holes.size() < kRunsPerStep) return true;
+    found.end = at;
+    return false;
+  }));
+  if (found.end == range.end() && at < found.end) found.holes.push_back({at, found.end - at});
+  return found;
 }
 
 std::uint64_t blocks_of(const std::vector<FileRange>& ranges) {
@@ -33,8 +42,7 @@ std::uint64_t blocks_of(const std::vector<FileRange>& ranges) {
 
 // Blocks for the first holes of `range`, in one transaction. Returns where it stopped.
 Result<FileBlock> reserve_step(FileSystemCore& fs, Inode& inode, FileRange range) {
-  const FileBlock end = range.first + range.count;
-  const auto holes = holes_of(TRY(find_pieces(*fs.volume, inode, range.first, range.count)), range);
+  const auto [holes, end] = TRY(first_holes(*fs.volume, inode.number(), range));
   if (holes.empty()) return end;
   Transaction transaction =
       TRY(fs.volume->begin(Intent::kAllocate, inode.number(),
@@ -70,7 +78,11 @@ Status reserve(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::uint
   std::uint64_t wanted = 0;
   for (FileBlock at(offset / kBlockBytes); at < end;) {
     const std::uint64_t count = std::min(kBlocksPerStep, end - at);
-    wanted += count - mapped_blocks(TRY(find_pieces(*fs.volume, inode, at, count)));
+    wanted += count;
+    TRY(visit_extents(*fs.volume, inode.number(), {at, count}, [&](FileRange part, std::uint32_t) {
+      wanted -= part.count;
+      return true;
+    }));
     if (wanted > fs.volume->space().available_blocks) return fail(Errc::kNoSpace);
     at = at + count;
   }

@@ -10,24 +10,31 @@
 namespace weft::fs {
 namespace {
 
-// The part of the extent that lies in [first, end). False: the bytes cannot be an extent.
-bool cut(Key key, std::span<const std::byte> value, FileBlock first, FileBlock end, std::vector<MappedPiece>& out) {
-  DiskExtent disk;
+bool is_plain(const DiskExtent& disk) { return (disk.flags & (kExtentUnwritten | kExtentNoChecksum)) != 0; }
+
+// False: the bytes cannot be an extent.
+bool parse(std::span<const std::byte> value, DiskExtent& disk) {
   if (value.size() < sizeof disk) return false;
   std::memcpy(&disk, value.data(), sizeof disk);
-  const FileBlock start(key.offset());
-  const bool plain = (disk.flags & (kExtentUnwritten | kExtentNoChecksum)) != 0;
+  const bool plain = is_plain(disk);
   if (disk.length == 0 || (disk.flags & ~kExtentFlagsKnown) != 0 ||
       disk.length > (plain ? kMaxPlainBlocks : kMaxChecksummedBlocks))
     return false;
-  if (value.size() != sizeof disk + (plain ? 0 : disk.length * sizeof(le32))) return false;
+  return value.size() == sizeof disk + (plain ? 0 : disk.length * sizeof(le32));
+}
+
+// The part of the extent that lies in [first, end). False: as parse().
+bool cut(Key key, std::span<const std::byte> value, FileBlock first, FileBlock end, std::vector<MappedPiece>& out) {
+  DiskExtent disk;
+  if (!parse(value, disk)) return false;
+  const FileBlock start(key.offset());
   const FileBlock from = std::max(start, first);
   const FileBlock to = std::min(start + disk.length, end);
   if (from >= to) return true;
   const std::uint64_t skip = from - start;
   MappedPiece piece{
       .first = from, .blocks = {BlockNo(disk.block + skip), to - from}, .flags = disk.flags, .checksums = {}};
-  if (!plain) {
+  if (!is_plain(disk)) {
     piece.checksums.resize(piece.blocks.count);
     for (std::uint64_t i = 0; i < piece.blocks.count; ++i) {
       le32 checksum;
@@ -86,6 +93,27 @@ Result<std::vector<MappedPiece>> find_pieces_locked(Volume& volume, InodeNo inod
   auto out = TRY(find_covering(volume, inode, first, end));
   if (count == 1 || (!out.empty() && out.back().end() == end)) return out;
   return find_rest(volume, inode, first, end, std::move(out));
+}
+
+Status visit_extents(Volume& volume, InodeNo inode, FileRange range,
+                     FunctionRef<bool(FileRange part, std::uint32_t flags)> visit) {
+  bool sound = true;
+  bool going_on = range.count != 0;
+  const auto look = [&](Key key, std::span<const std::byte> value) {
+    DiskExtent disk;
+    sound = parse(value, disk);
+    if (!sound) return false;
+    const FileBlock from = std::max(FileBlock(key.offset()), range.first);
+    const FileBlock to = std::min(FileBlock(key.offset() + disk.length), range.end());
+    if (from < to) going_on = visit({from, to - from}, disk.flags);
+    return going_on;
+  };
+  if (going_on)
+    TRY(volume.last(extent_key(inode, FileBlock{0}), extent_key(inode, range.first + 1),
+                    [&](Key key, std::span<const std::byte> value) { static_cast<void>(look(key, value)); }));
+  if (going_on && sound) TRY(volume.scan(extent_key(inode, range.first + 1), extent_key(inode, range.end()), look));
+  if (!sound) return damaged(volume, inode);
+  return {};
 }
 
 std::uint64_t mapped_blocks(const std::vector<MappedPiece>& pieces) noexcept {

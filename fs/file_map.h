@@ -15,6 +15,7 @@
 #include "fs/inode.h"
 #include "fs/types.h"
 #include "fs/volume.h"
+#include "kernel/function_ref.h"
 #include "kernel/result.h"
 
 namespace weft::fs {
@@ -31,10 +32,22 @@ struct MappedPiece {
   bool operator==(const MappedPiece&) const noexcept = default;
 };
 
+// `count` blocks of a file from `first`.
+struct FileRange {
+  FileBlock first;
+  std::uint64_t count = 0;
+  [[nodiscard]] FileBlock end() const noexcept { return first + count; }
+};
+
 // What of [first, first + count) is mapped, cut to that range, ascending; what lies between is holes.
 Result<std::vector<MappedPiece>> find_pieces(Volume& volume, Inode& inode, FileBlock first, std::uint64_t count);
 Result<std::vector<MappedPiece>> find_pieces_locked(Volume& volume, InodeNo inode, FileBlock first,
                                                     std::uint64_t count);
+
+// The same without gathering anything, until `visit` returns false: for ranges of any number of extents. What is mapped is seen as it
+// is when it is passed.
+Status visit_extents(Volume& volume, InodeNo inode, FileRange range,
+                     FunctionRef<bool(FileRange part, std::uint32_t flags)> visit);
 
 // How many of these blocks are mapped.
 [[nodiscard]] std::uint64_t mapped_blocks(const std::vector<MappedPiece>& pieces) noexcept;

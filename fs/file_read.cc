@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <shared_mutex>
 
 #include "fs/aligned_buffer.h"
@@ -25,6 +26,32 @@ void note_access(FileSystemCore& fs, Inode& inode) {
     return;
   }
   inode.touch_accessed(now);
+}
+
+// The first block that was written; nothing where there is none. What lies before it may be a hole of an exbibyte.
+Result<std::optional<FileBlock>> next_data(FileSystemCore& fs, Inode& inode, FileRange range) {
+  std::optional<FileBlock> found;
+  TRY(visit_extents(*fs.volume, inode.number(), range, [&](FileRange part, std::uint32_t flags) {
+    if ((flags & kExtentUnwritten) == 0) found = part.first;
+    return !found;
+  }));
+  return found;
+}
+
+// The first block that was not written, or the one behind all. In steps, since data may go on for a million extents.
+Result<std::optional<FileBlock>> next_hole(FileSystemCore& fs, Inode& inode, FileRange range) {
+  constexpr std::uint64_t kBlocksPerLook = 1 << 16;
+  FileBlock at = range.first;
+  while (at < range.end()) {
+    const FileRange look{at, std::min(kBlocksPerLook, range.end() - at)};
+    TRY(visit_extents(*fs.volume, inode.number(), look, [&](FileRange part, std::uint32_t flags) {
+      if (part.first != at || (flags & kExtentUnwritten) != 0) return false;
+      at = part.end();
+      return true;
+    }));
+    if (at != look.end()) break;
+  }
+  return at;
 }
 
 }  // namespace
@@ -65,32 +92,11 @@ Result<std::uint64_t> seek_file(FileSystemCore& fs, Inode& inode, std::uint64_t 
   TRY(require_regular(record));
   const std::uint64_t size = record.size_bytes;
   if (offset >= size) return fail(Errc::kNoSuchOffset);
-  constexpr std::uint64_t kBlocksPerLook = 1 << 16;
-  const FileBlock end(divide_up(size, kBlockBytes));
-  for (FileBlock at(offset / kBlockBytes); at < end;) {
-    FileBlock next = at;  // where data would have to go on for there to be no hole
-    const FileBlock look_end = at + std::min(kBlocksPerLook, end - at);
-    const auto pieces = TRY(find_pieces(*fs.volume, inode, at, look_end - at));
-    for (const MappedPiece& piece : pieces) {
-      if (piece.unwritten()) continue;
-      if (for_data) return std::max(offset, piece.first.value() * kBlockBytes);
-      if (piece.first != next) break;
-      next = piece.end();
-    }
-    if (!for_data && next != look_end) return std::max(offset, next.value() * kBlockBytes);
-    at = look_end;
-    if (pieces.empty() || pieces.back().end() != look_end) {
-      // A hole goes on here, perhaps for an exbibyte: to the next extent in one step.
-      at = end;
-      TRY(fs.volume->scan(extent_key(inode.number(), look_end), extent_key(inode.number(), end),
-                          [&](Key key, std::span<const std::byte>) {
-                            at = FileBlock(key.offset());
-                            return false;
-                          }));
-    }
-  }
-  if (for_data) return fail(Errc::kNoSuchOffset);
-  return size;
+  const FileRange rest{FileBlock(offset / kBlockBytes), divide_up(size, kBlockBytes) - offset / kBlockBytes};
+  const auto at = TRY(for_data ? next_data(fs, inode, rest) : next_hole(fs, inode, rest));
+  if (!at) return fail(Errc::kNoSuchOffset);
+  // Behind the last block, of which the file may have a part only, is a hole.
+  return std::min(std::max(offset, at->value() * kBlockBytes), size);
 }
 
 }  // namespace weft::fs

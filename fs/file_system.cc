@@ -15,6 +15,7 @@ Status recover_orphans(FileSystemCore& fs) {
   if (fs.volume->read_only() || planted(Bug::kOrphanForgotten)) return {};
   const std::vector<InodeNo> orphans = TRY(list_orphans(*fs.volume));
   for (const InodeNo number : orphans) {
+    fs.reclaimer.wait_for_room();
     auto got = fs.inodes.get(number);
     if (!got) continue;  // an orphan key without an inode is fsck's
     const InodeRef inode = TRY(std::move(got));
@@ -34,16 +35,7 @@ Status recover_orphans(FileSystemCore& fs) {
 Status write_access_times(FileSystemCore& fs) {
   Status status;
   fs.inodes.for_each([&](Inode& inode) {
-    if (!status || !inode.access_time_pending() || inode.record().links == 0) return;
-    status = [&]() -> Status {
-      Transaction transaction = TRY(
-          fs.volume->begin(Intent::kSetAttributes, inode.number(), {.changes = 1, .value_bytes = sizeof(DiskInode)}));
-      ChangeGuard change{&inode};
-      const DiskInode record = inode.record();
-      put_inode(transaction, inode, record);
-      inode.publish(record, TRY(fs.volume->commit(std::move(transaction))), false);
-      return {};
-    }();
+    if (status) status = write_access_time(fs, inode);
   });
   // A full volume or log is no reason not to unmount.
   if (!status && status.error() == Errc::kNoSpace) return {};

@@ -111,7 +111,7 @@ struct FileSystemStats {
 
 struct FileSystemOptions {
   VolumeOptions volume;
-  std::uint64_t inode_cache = 65536;  // unreferenced inodes kept in memory
+  std::uint64_t inode_cache = 65536;  // inodes kept in memory though no operation is at work on them
   bool group_from_parent = false;     // BSD groups (grpid)
   // The caller holds references that a mount gave which has died since. What is unlinked then stays until it is forgotten; what never
   // is, the next mount without this ends.
@@ -135,6 +135,9 @@ class FileSystem {
   // One reference that has never reached the caller. Unlike forget() it says nothing of the references that the caller has.
   void give_back(InodeNo inode);
   Result<InodeNo> find(InodeNo parent, std::string_view name);  // what a name stands for, without a reference
+  // What the caller holds references to: how many inodes, and up to `limit` of them that it has not asked about for long, by turns.
+  [[nodiscard]] std::uint64_t referred_count() const noexcept;
+  std::vector<InodeNo> idle_references(std::size_t limit);
   Result<Attributes> make_node(const Caller& caller, InodeNo parent, std::string_view name,
                                const NewNode& node);  // files, devices, fifos, sockets
   Result<Attributes> make_directory(const Caller& caller, InodeNo parent, std::string_view name, std::uint32_t mode);

@@ -13,7 +13,12 @@ FileSystemCore::FileSystemCore(std::unique_ptr<Volume> opened, const FileSystemO
     : options(how),
       volume(std::move(opened)),
       hash(volume->hash_seed()),
-      inodes(*volume, how.inode_cache, how.takes_over, [this](InodeNo dead) { reclaimer.add(dead); }),
+      inodes(*volume, how.inode_cache, how.takes_over,
+             {.on_dead = [this](InodeNo dead) { reclaimer.add(dead); },
+              .on_leaving =
+                  [this](Inode& inode) {
+                    if (!write_access_time(*this, inode)) inode.give_up_access_time();
+                  }}),
       reclaimer(*volume, inodes, how.volume.background) {}
 
 ChangeGuard::ChangeGuard(std::initializer_list<Inode*> inodes) {
@@ -28,6 +33,17 @@ ChangeGuard::ChangeGuard(std::initializer_list<Inode*> inodes) {
 
 ChangeGuard::~ChangeGuard() {
   while (count_ > 0) held_[--count_]->change.unlock();
+}
+
+Status write_access_time(FileSystemCore& fs, Inode& inode) {
+  if (!inode.access_time_pending() || inode.record().links == 0) return {};
+  Transaction transaction =
+      TRY(fs.volume->begin(Intent::kSetAttributes, inode.number(), {.changes = 1, .value_bytes = sizeof(DiskInode)}));
+  ChangeGuard change{&inode};
+  const DiskInode record = inode.record();
+  put_inode(transaction, inode, record);
+  inode.publish(record, TRY(fs.volume->commit(std::move(transaction))), false);
+  return {};
 }
 
 void mark_changed(DiskInode& record, Timespec now) {

@@ -57,6 +57,9 @@ class ChangeGuard {
   std::size_t count_ = 0;
 };
 
+// The time of access that only memory knows, if there is one, to the volume.
+Status write_access_time(FileSystemCore& fs, Inode& inode);
+
 // Marks `record` as changed now: ctime and version.
 void mark_changed(DiskInode& record, Timespec now);
 // ... and modified: mtime as well.

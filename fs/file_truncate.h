@@ -21,11 +21,6 @@
 
 namespace weft::fs {
 
-struct FileRange {
-  FileBlock first;
-  std::uint64_t count = 0;
-};
-
 enum class Unmapped { kAll, kSome };
 enum class UnmapLast { kTake, kLeave };
 

@@ -68,6 +68,11 @@ bool Inode::access_time_pending() const {
   return access_time_pending_;
 }
 
+void Inode::give_up_access_time() {
+  std::lock_guard guard(lock_);
+  access_time_pending_ = false;
+}
+
 Lsn Inode::last_change() const {
   std::lock_guard guard(lock_);
   return last_change_;

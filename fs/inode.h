@@ -48,9 +48,10 @@ class Inode {
   [[nodiscard]] Attributes attributes() const;
   // `data`: fdatasync waits for it too.
   void publish(const DiskInode& record, Lsn lsn, bool data);
-  // A time of access: in memory at once, on the device with the next change or at unmount.
+  // A time of access: in memory at once, on the device with the next change, when the inode leaves memory, or at unmount.
   void touch_accessed(Timespec now);
   [[nodiscard]] bool access_time_pending() const;
+  void give_up_access_time();  // it cannot be written
   [[nodiscard]] Lsn last_change() const;
   [[nodiscard]] Lsn last_data_change() const;
 
@@ -88,11 +89,10 @@ class Inode {
   bool access_time_pending_ = false;
 
   // The table's, guarded by its shard.
-  std::uint64_t references_ = 0;  // the caller's: FileSystem::forget takes them back
-  bool claimed_ = false;          // the caller may have references that an earlier mount gave
-  std::uint32_t pins_ = 0;        // of operations under way
-  bool reclaiming_ = false;       // no links, nobody holds it: about to vanish
-  Inode* newer_ = nullptr;        // in the list of those that nobody holds
+  bool claimed_ = false;     // the caller may have references that an earlier mount gave
+  std::uint32_t pins_ = 0;   // of operations under way
+  bool reclaiming_ = false;  // no links, nobody holds it: about to vanish
+  Inode* newer_ = nullptr;   // in the list of those that nobody holds
   Inode* older_ = nullptr;
   bool idle_ = false;
 

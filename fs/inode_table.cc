@@ -12,14 +12,39 @@ InodeRef::~InodeRef() {
   if (inode_ != nullptr) table_->unpin(*inode_);
 }
 
-InodeTable::InodeTable(Volume& volume, std::uint64_t idle_limit, bool claimed,
-                       std::move_only_function<void(InodeNo)> on_dead)
+InodeTable::InodeTable(Volume& volume, std::uint64_t idle_limit, bool claimed, Hooks hooks)
     : volume_(volume),
       idle_limit_per_shard_(std::max<std::uint64_t>(idle_limit / kShards, 4)),
       claimed_(claimed),
-      on_dead_(std::move(on_dead)) {}
+      hooks_(std::move(hooks)),
+      cached_gauge_(volume.metrics().gauge("fs.inodes.cached", "inodes in memory")),
+      referred_gauge_(volume.metrics().gauge("fs.inodes.referred", "inodes that the kernel holds references to")) {}
 
-InodeTable::~InodeTable() = default;
+InodeTable::~InodeTable() {
+  cached_gauge_.add(-static_cast<std::int64_t>(cached_count()));
+  referred_gauge_.add(-static_cast<std::int64_t>(referred_count()));
+}
+
+std::uint64_t InodeTable::cached_count() const noexcept { return cached_.load(std::memory_order_relaxed); }
+std::uint64_t InodeTable::referred_count() const noexcept { return referred_.load(std::memory_order_relaxed); }
+
+void InodeTable::count_cached(std::int64_t change) noexcept {
+  cached_.fetch_add(static_cast<std::uint64_t>(change), std::memory_order_relaxed);
+  cached_gauge_.add(change);
+}
+
+void InodeTable::count_referred(std::int64_t change) noexcept {
+  referred_.fetch_add(static_cast<std::uint64_t>(change), std::memory_order_relaxed);
+  referred_gauge_.add(change);
+}
+
+void InodeTable::link_idle(Shard& shard, Inode& inode) noexcept {
+  inode.idle_ = true;
+  inode.older_ = shard.newest;
+  (shard.newest != nullptr ? shard.newest->newer_ : shard.oldest) = &inode;
+  shard.newest = &inode;
+  ++shard.idle;
+}
 
 void InodeTable::unlink_idle(Shard& shard, Inode& inode) noexcept {
   if (!inode.idle_) return;
@@ -44,6 +69,7 @@ Result<InodeRef> InodeTable::get(InodeNo number) {
     if (slot == nullptr) {
       slot = std::make_unique<Inode>(number);
       slot->claimed_ = claimed_;
+      count_cached(+1);
     }
     inode = slot.get();
     if (inode->reclaiming_) return fail(Errc::kStale);
@@ -91,20 +117,17 @@ Result<InodeTable::Newborn> InodeTable::add_new() {
     const InodeNo number = TRY(volume_.new_inode());
     Shard& shard = shard_of(number);
     auto inode = std::make_unique<Inode>(number);
-    inode->load_.lock();
-    Inode& there = *inode;
-    bool placed = false;
+    Inode& made = *inode;
+    made.load_.lock();
     {
       std::lock_guard guard(shard.lock);
-      auto& slot = shard.inodes[number.value()];
-      if (slot == nullptr) {
-        slot = std::move(inode);
-        hold(shard, there);
-        placed = true;
+      if (shard.inodes.try_emplace(number.value(), std::move(inode)).second) {
+        count_cached(+1);
+        hold(shard, made);
+        return Newborn(*this, InodeRef(*this, made));
       }
     }
-    if (placed) return Newborn(*this, InodeRef(*this, there));
-    there.load_.unlock();  // a forged handle has just asked for this very number: take the next
+    made.load_.unlock();  // a forged handle has just asked for this very number: take the next
   }
 }
 
@@ -124,73 +147,132 @@ InodeTable::Newborn::~Newborn() {
 }
 
 void InodeTable::refer(Inode& inode) {
-  std::lock_guard guard(shard_of(inode.number()).lock);
-  ++inode.references_;
+  Shard& shard = shard_of(inode.number());
+  std::lock_guard guard(shard.lock);
+  if (!shard.references.has(inode.number())) count_referred(+1);
+  shard.references.add(inode.number(), 1);
 }
 
 bool InodeTable::referred(const Inode& inode) {
-  std::lock_guard guard(shard_of(inode.number()).lock);
-  return inode.references_ > 0 || inode.claimed_;
+  Shard& shard = shard_of(inode.number());
+  std::lock_guard guard(shard.lock);
+  return is_held(shard, inode);
 }
 
-void InodeTable::forget(InodeNo number, std::uint64_t references) {
-  release(number, [&](Inode& inode) {
-    inode.references_ -= std::min(references, inode.references_);
-    if (inode.references_ == 0) inode.claimed_ = false;
-  });
+bool InodeTable::is_held(const Shard& shard, const Inode& inode) noexcept {
+  return inode.claimed_ || shard.references.has(inode.number());
 }
 
-void InodeTable::give_back(InodeNo number) {
-  release(number, [](Inode& inode) { inode.references_ -= std::min<std::uint64_t>(1, inode.references_); });
+void InodeTable::forget(InodeNo number, std::uint64_t references) { take_back(number, references, true); }
+void InodeTable::give_back(InodeNo number) { take_back(number, 1, false); }
+
+// `all`: with no reference left that we know of, there is none.
+void InodeTable::take_back(InodeNo number, std::uint64_t references, bool all) {
+  Shard& shard = shard_of(number);
+  {
+    std::lock_guard guard(shard.lock);
+    if (shard.references.has(number)) {
+      if (shard.references.take(number, references) != 0) return;
+      count_referred(-1);
+    }
+    const auto at = shard.inodes.find(number.value());
+    if (at == shard.inodes.end()) return;  // with links, else it would have stayed
+    Inode& inode = *at->second;
+    if (all) inode.claimed_ = false;
+    if (inode.pins_ > 0 || inode.claimed_ || inode.reclaiming_ || inode.state_ != Inode::State::kReady ||
+        inode.record().links != 0)
+      return;
+    inode.reclaiming_ = true;
+  }
+  hooks_.on_dead(number);
+}
+
+std::unique_ptr<Inode> InodeTable::take_out(Shard& shard, InodeNo number) {
+  const auto at = shard.inodes.find(number.value());
+  if (at == shard.inodes.end()) return nullptr;
+  std::unique_ptr<Inode> inode = std::move(at->second);
+  shard.inodes.erase(at);
+  count_cached(-1);
+  return inode;
+}
+
+// Things that are known of it here only, and for a while.
+bool InodeTable::must_stay(const Shard& shard, const Inode& inode) noexcept {
+  return inode.truncate_pending || inode.data_in_flight != 0 || (inode.data_times_due && is_held(shard, inode));
+}
+
+Inode* InodeTable::oldest_to_leave(Shard& shard) noexcept {
+  constexpr int kTries = 8;
+  for (int tries = 0; tries < kTries; ++tries) {
+    Inode& oldest = *shard.oldest;
+    unlink_idle(shard, oldest);
+    if (!must_stay(shard, oldest)) return &oldest;
+    link_idle(shard, oldest);
+  }
+  return nullptr;
 }
 
 void InodeTable::unpin(Inode& inode) {
-  release(inode.number(), [](Inode& held) { --held.pins_; });
+  Inode* leaving = drop_pin(inode, true);
+  if (leaving == nullptr) return;
+  hooks_.on_leaving(*leaving);
+  drop_pin(*leaving, false);
 }
 
-void InodeTable::release(InodeNo number, FunctionRef<void(Inode&)> take_back) {
+// `stay`: as one of the idle, if it can. Returns one that has to leave for that and has a time to be written first, pinned.
+Inode* InodeTable::drop_pin(Inode& inode, bool stay) {
+  const InodeNo number = inode.number();
   Shard& shard = shard_of(number);
   std::unique_ptr<Inode> leaves;  // freed outside the lock
-  bool dead = false;
   {
     std::lock_guard guard(shard.lock);
-    const auto at = shard.inodes.find(number.value());
-    if (at == shard.inodes.end()) return;
-    Inode& inode = *at->second;
-    take_back(inode);
-    if (inode.pins_ > 0 || inode.references_ > 0 || inode.reclaiming_ || inode.idle_) return;
-    if (inode.state_ != Inode::State::kReady) {
-      leaves = std::move(at->second);
-      shard.inodes.erase(at);
-    } else if (inode.record().links == 0) {
-      if (inode.claimed_) return;
-      inode.reclaiming_ = true;
-      dead = true;
-    } else {
-      inode.idle_ = true;
-      inode.older_ = shard.newest;
-      (shard.newest != nullptr ? shard.newest->newer_ : shard.oldest) = &inode;
-      shard.newest = &inode;
-      if (++shard.idle > idle_limit_per_shard_) {
-        Inode& last = *shard.oldest;
-        unlink_idle(shard, last);
-        const auto gone = shard.inodes.find(last.number().value());
-        leaves = std::move(gone->second);
-        shard.inodes.erase(gone);
+    if (--inode.pins_ > 0 || inode.reclaiming_) return nullptr;
+    if (inode.state_ != Inode::State::kReady || (!stay && inode.record().links != 0 && !inode.access_time_pending())) {
+      leaves = take_out(shard, number);
+      return nullptr;
+    }
+    if (inode.record().links != 0) {
+      link_idle(shard, inode);
+      if (!stay || shard.idle <= idle_limit_per_shard_) return nullptr;
+      Inode* const oldest = oldest_to_leave(shard);
+      if (oldest == nullptr) return nullptr;
+      if (oldest->access_time_pending()) {
+        ++oldest->pins_;
+        return oldest;
       }
+      leaves = take_out(shard, oldest->number());
+      return nullptr;
+    }
+    if (is_held(shard, inode)) return nullptr;
+    inode.reclaiming_ = true;
+  }
+  hooks_.on_dead(number);
+  return nullptr;
+}
+
+std::vector<InodeNo> InodeTable::idle_references(std::size_t limit) {
+  constexpr std::size_t kSlotsAtATime = 512;
+  std::vector<InodeNo> found;
+  for (std::size_t shards = 0; shards < kShards && found.size() < limit; ++shards, ++sweep_shard_) {
+    Shard& shard = shards_[sweep_shard_ % kShards];
+    for (std::size_t swept = 0; found.size() < limit; swept += kSlotsAtATime) {
+      std::lock_guard guard(shard.lock);
+      const std::size_t slots = shard.references.slots();
+      if (swept >= slots) break;
+      shard.references.sweep(shard.sweep_hand, std::min(slots - swept, kSlotsAtATime), [&](InodeNo number) {
+        if (!shard.inodes.contains(number.value())) found.push_back(number);
+        return found.size() < limit;
+      });
     }
   }
-  if (dead) on_dead_(number);
+  return found;
 }
 
 void InodeTable::erase(InodeNo number) {
   Shard& shard = shard_of(number);
   std::unique_ptr<Inode> leaves;
   std::lock_guard guard(shard.lock);
-  const auto at = shard.inodes.find(number.value());
-  if (at == shard.inodes.end()) return;
-  leaves = std::move(at->second);
-  shard.inodes.erase(at);
+  leaves = take_out(shard, number);
 }
 
 void InodeTable::for_each(FunctionRef<void(Inode&)> visit) {

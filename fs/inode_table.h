@@ -1,42 +1,51 @@
-// fs/inode_table.h - which inodes are in memory: those that somebody holds, and the last used of the others.
+// fs/inode_table.h - which inodes are in memory: those that operations are at work on, and the last used of the others.
 //
-//   ops -> [inode_table] -> inode, volume
+//   ops -> [inode_table] -> inode, reference_counts, volume
 //
-// An inode is held by pins (an operation under way: InodeRef) and by references (the caller's, until forget()). When
-// the last of both goes, it joins the idle ones, of which the longest idle leave; without links it goes to `on_dead` instead,
-// once, and is kStale for everybody until erase().
+// An inode is pinned by operations under way (InodeRef), and kept in being by references (the caller's, until forget()). A
+// reference alone is a count and no Inode: a kernel holds as many as it likes, and what it asks about is read again. So when the
+// last pin goes, an inode joins the idle ones, of which the longest idle leave. Without links it stays as long as there are
+// references, and goes to `on_dead` when there are none, once, and is kStale for everybody until erase().
 //
 // Under a caller that has outlived an earlier mount (FileSystemOptions::takes_over) an inode that was there before is claimed until a
 // forget() leaves no reference that we know of: how many the earlier mount had given nobody knows any more, but whoever holds
 // an inode gives all of them back at once. A claimed inode without links stays in memory, so that its forget() finds it.
 //
 // Invariants  T1  there is at most one Inode of a number
-//             T2  an inode is in its shard's idle list exactly when it has no pins, no references, and links
-//             T3  nothing without links goes to `on_dead` while it is claimed
+//             T2  an inode is in its shard's idle list exactly when it has no pins, and links
+//             T3  what only memory knows of an inode is on its way to the volume (`on_leaving`) before it leaves
+//             T4  nothing without links goes to `on_dead` while it is claimed
 // Locks       a shard's lock is innermost but for Inode::lock_, and held for a few steps only
-// Parks       get() where the inode must be read; nothing else, except through `on_dead`
-// Thread- and fiber-safe.
+// Parks       get() where the inode must be read; dropping a pin, through `on_dead` and `on_leaving`; forget(), through `on_dead`
+// Metrics     fs.inodes.cached, fs.inodes.referred
+// Thread- and fiber-safe. Tests: tests/fs/inode_table_test.cc
 #pragma once
 
 #include <array>
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "fs/inode.h"
+#include "fs/reference_counts.h"
 #include "fs/volume.h"
 #include "kernel/function_ref.h"
+#include "kernel/metrics.h"
 #include "kernel/result.h"
 
 namespace weft::fs {
 
 class InodeTable;
 
-// A pin: as long as it lives, the inode stays in memory and is not reclaimed. Declare it before the guards of the
-// inode's locks: dropping the last one of an inode without links may reclaim it on the spot.
+// A pin: as long as it lives, the inode stays in memory and is not reclaimed. Declare it before the guards of the inode's locks, and
+// never drop one with a `change` held: dropping the last one of an inode without links may reclaim it on the spot, and any may
+// bring another inode to write its time of access and leave.
 class InodeRef {
  public:
   InodeRef() noexcept = default;
@@ -64,8 +73,14 @@ class InodeRef {
 
 class InodeTable {
  public:
+  struct Hooks {
+    // Neither links nor holders: the rest of it is to be freed.
+    std::move_only_function<void(InodeNo)> on_dead;
+    // About to leave with a time of access that the volume does not have yet.
+    std::move_only_function<void(Inode&)> on_leaving;
+  };
   // `claimed`: so are the inodes that are on the volume already.
-  InodeTable(Volume& volume, std::uint64_t idle_limit, bool claimed, std::move_only_function<void(InodeNo)> on_dead);
+  InodeTable(Volume& volume, std::uint64_t idle_limit, bool claimed, Hooks hooks);
   ~InodeTable();
 
   // kStale: there is no such inode, or it is about to vanish.
@@ -93,7 +108,11 @@ class InodeTable {
   void refer(Inode& inode);
   void forget(InodeNo number, std::uint64_t references);
   void give_back(InodeNo number);
-  [[nodiscard]] bool referred(const Inode& inode);  // or claimed
+  [[nodiscard]] bool referred(const Inode& inode);              // or claimed
+  [[nodiscard]] std::uint64_t referred_count() const noexcept;  // inodes that have references
+  // Up to `limit` inodes that have references and have not been asked about for long: each call goes on where the one before ended.
+  std::vector<InodeNo> idle_references(std::size_t limit);
+  [[nodiscard]] std::uint64_t cached_count() const noexcept;
 
   // After `on_dead` has done its work.
   void erase(InodeNo number);
@@ -106,6 +125,8 @@ class InodeTable {
   struct alignas(64) Shard {
     std::mutex lock;
     std::unordered_map<std::uint64_t, std::unique_ptr<Inode>> inodes;
+    ReferenceCounts references;
+    std::size_t sweep_hand = 0;
     Inode* newest = nullptr;
     Inode* oldest = nullptr;
     std::uint64_t idle = 0;
@@ -113,15 +134,28 @@ class InodeTable {
 
   Shard& shard_of(InodeNo number) noexcept { return shards_[number.value() % kShards]; }
   static void hold(Shard& shard, Inode& inode) noexcept;
+  static void link_idle(Shard& shard, Inode& inode) noexcept;
   static void unlink_idle(Shard& shard, Inode& inode) noexcept;
   Result<void> load(Inode& inode);
   void unpin(Inode& inode);
-  void release(InodeNo number, FunctionRef<void(Inode&)> take_back);
+  Inode* drop_pin(Inode& inode, bool stay);
+  void count_cached(std::int64_t change) noexcept;
+  void count_referred(std::int64_t change) noexcept;
+  std::unique_ptr<Inode> take_out(Shard& shard, InodeNo number);
+  static bool is_held(const Shard& shard, const Inode& inode) noexcept;
+  void take_back(InodeNo number, std::uint64_t references, bool all);
+  static bool must_stay(const Shard& shard, const Inode& inode) noexcept;
+  Inode* oldest_to_leave(Shard& shard) noexcept;
 
   Volume& volume_;
   const std::uint64_t idle_limit_per_shard_;
   const bool claimed_;
-  std::move_only_function<void(InodeNo)> on_dead_;
+  Hooks hooks_;
+  Gauge& cached_gauge_;
+  Gauge& referred_gauge_;
+  std::atomic<std::uint64_t> cached_{0};
+  std::atomic<std::uint64_t> referred_{0};
+  std::size_t sweep_shard_ = 0;  // of idle_references(), which one caller at a time has
   std::array<Shard, kShards> shards_;
 };
 

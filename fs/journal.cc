@@ -18,7 +18,7 @@ namespace {
 
 // Pending bytes beyond this are written without waiting for somebody to ask for a flush.
 constexpr std::size_t kMuchPendingBytes = 1 << 20;
-// As much of a batch is laid out in memory and handed to the device at a time.
+// As much of a batch is laid out in memory and handed to the device at a time, one record at least.
 constexpr std::size_t kWriteBufferBytes = 4 << 20;
 
 std::uint32_t transaction_length(std::span<const std::byte> bytes) noexcept {
@@ -48,6 +48,7 @@ Journal::Journal(BlockDevice& device, const JournalConfig& config)
       largest_transaction_bytes_(std::min<std::uint64_t>(kMaxTransactionBytes, config.log_bytes / 8)),
       largest_record_bytes_(std::min<std::uint64_t>(kMaxRecordBytes, round_down(config.log_bytes / 4, unit_bytes_))),
       slack_bytes_(round_up(largest_transaction_bytes_ + sizeof(DiskRecord), unit_bytes_)),
+      most_pending_bytes_(std::max<std::size_t>(config.buffer_bytes / 4, kMuchPendingBytes)),
       pending_first_lsn_(config.next_lsn.value()),
       next_sequence_(config.next_sequence),
       next_lsn_(config.next_lsn.value()),
@@ -76,6 +77,8 @@ Result<LogRoom> Journal::reserve(std::uint64_t transaction_bytes, FunctionRef<St
   }
   const std::uint64_t bytes = cost(transaction_bytes);
   std::unique_lock lock(lock_);
+  // Where nobody leads, the next commit will, for this much.
+  while (leading_ && pending_.size() > most_pending_bytes_ && !failure_) led_.wait(lock);
   while (!has_room(bytes)) {
     if (failure_) return fail(*failure_);
     lock.unlock();
@@ -198,10 +201,11 @@ std::vector<Journal::Planned> Journal::plan(std::span<const std::byte> batch, st
 Status Journal::write_records(std::span<const Planned> planned, std::span<const std::byte> batch, std::uint64_t flushed,
                               CheckpointNo checkpoint) {
   std::size_t next = 0;
+  const std::size_t at_a_time = std::min<std::size_t>(kWriteBufferBytes, most_pending_bytes_);
   while (next < planned.size()) {
     std::size_t total = 0;
     std::size_t end = next;
-    while (end < planned.size() && (end == next || total + planned[end].stored_bytes <= kWriteBufferBytes)) {
+    while (end < planned.size() && (end == next || total + planned[end].stored_bytes <= at_a_time)) {
       total += planned[end++].stored_bytes;
     }
     if (buffer_.size() < total) buffer_ = AlignedBuffer(total);
@@ -266,6 +270,9 @@ Status Journal::lead(std::unique_lock<sched::Mutex>& lock, bool flush) {
 
   if (!status)
     fail_for_good(Error(status.error()).with("the log could not be written, the volume is read-only from here on"));
+
+  // One large batch is no reason to keep its room for ever.
+  if (batch_.capacity() > 2 * most_pending_bytes_) batch_ = {};
 
   lock.lock();
   leading_ = false;

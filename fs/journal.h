@@ -52,7 +52,8 @@ struct JournalConfig {
   std::uint64_t epoch = 1;
   std::uint64_t next_sequence = 1;
   Lsn next_lsn{1};
-  Metrics* metrics = nullptr;  // null: default_metrics()
+  std::uint64_t buffer_bytes = 16 << 20;  // transactions in memory: pending, being written, and laid out as records
+  Metrics* metrics = nullptr;             // null: default_metrics()
 };
 
 // Where the log stands at one instant: what a checkpoint taken there says in its superblock.
@@ -153,7 +154,8 @@ class Journal {
   const std::uint64_t unit_bytes_;
   const std::uint64_t largest_transaction_bytes_;
   const std::uint64_t largest_record_bytes_;
-  const std::uint64_t slack_bytes_;  // lost at most where the ring ends
+  const std::uint64_t slack_bytes_;       // lost at most where the ring ends
+  const std::size_t most_pending_bytes_;  // before others wait for the leader
 
   DataInFlight data_in_flight_;
   sched::Mutex flush_lock_{kFlushLock};

@@ -77,6 +77,7 @@ void NodeCache::count_dirty(int change) noexcept {
 
 void NodeCache::set_state(Node* node, NodeState state) {
   if (node->state != state) count_dirty((state == NodeState::kDirty) - int{node->state == NodeState::kDirty});
+  count_held((state != NodeState::kClean) - int{node->state != NodeState::kClean});
   clean_count_ += (state == NodeState::kClean) - std::size_t{node->state == NodeState::kClean};
   unlink_list(node);
   node->state = state;
@@ -96,6 +97,7 @@ Node* NodeCache::add(BlockNo block, CheckpointNo birth, PageRef page, NodeState 
   bytes_.add(kBlockBytes);
   if (state == NodeState::kDirty) count_dirty(1);
   if (state == NodeState::kClean) ++clean_count_;
+  if (state != NodeState::kClean) count_held(1);
   return node;
 }
 
@@ -120,6 +122,7 @@ Node* NodeCache::insert_dirty(BlockNo block, CheckpointNo birth, PageRef page) {
 
 void NodeCache::make_dirty(Node* node, BlockNo block, CheckpointNo birth) {
   WEFT_CHECK(!contains(block));
+  if (node->state == NodeState::kWriting) keep_apart();
   unlink_hash(node);
   node->block = block;
   node->birth = birth;
@@ -127,19 +130,33 @@ void NodeCache::make_dirty(Node* node, BlockNo block, CheckpointNo birth) {
   set_state(node, NodeState::kDirty);
 }
 
+// The page of a node at hand stays with the checkpoint that is writing it.
+void NodeCache::keep_apart() noexcept {
+  ++apart_count_;
+  count_held(1);
+}
+
+void NodeCache::writing_ended() noexcept {
+  count_held(-static_cast<int>(apart_count_));
+  apart_count_ = 0;
+}
+
 void NodeCache::remove(Node* node) {
+  if (node->state == NodeState::kWriting) keep_apart();
   unlink_hash(node);
   unlink_list(node);
   count_.fetch_sub(1, std::memory_order_relaxed);
   bytes_.add(-std::int64_t{kBlockBytes});
   if (node->state == NodeState::kDirty) count_dirty(-1);
   if (node->state == NodeState::kClean) --clean_count_;
+  if (node->state != NodeState::kClean) count_held(-1);
   delete node;
 }
 
 void NodeCache::evict() {
   // Two rounds of the hand: in the first each node may use up its second chance.
-  for (std::size_t steps = 2 * clean_count_; count() > limit_ && clean_count_ > kMinNodes && steps != 0; --steps) {
+  for (std::size_t steps = 2 * clean_count_; count() + apart_count_ > limit_ && clean_count_ > kMinNodes && steps != 0;
+       --steps) {
     Node* node = clean_.next;
     if (node->referenced.exchange(false, std::memory_order_relaxed)) {
       unlink_list(node);

@@ -7,6 +7,8 @@
 //         kClean    on disk as it is here; may be evicted (second chance: Corbato's clock)
 // Invariant  at most one node a block, and only nodes of the tree as it is (who loads one looks whether it still belongs).
 // Locks      none of its own: find() under the tree's lock shared, everything else under it exclusively.
+// A checkpoint also has pages that no node has any more: those of nodes that were changed or freed while it was writing. They count
+// against the limit, too.
 // Metrics    fs.node_cache.{hits,misses,evictions,bytes,dirty_bytes}
 // Tests      tests/fs/node_cache_test.cc
 #pragma once
@@ -77,9 +79,13 @@ class NodeCache {
   }
   // kWriting -> kClean, if that node is still here.
   void written(BlockNo block, CheckpointNo birth);
+  // The checkpoint has let go of its pages.
+  void writing_ended() noexcept;
 
   [[nodiscard]] std::size_t count() const noexcept { return count_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t dirty_count() const noexcept { return dirty_count_.load(std::memory_order_relaxed); }
+  // Pages that cannot be evicted: of dirty nodes, and all that a checkpoint under way has.
+  [[nodiscard]] std::size_t held_count() const noexcept { return held_count_.load(std::memory_order_relaxed); }
 
  private:
   [[nodiscard]] std::size_t bucket_of(BlockNo block) const noexcept {
@@ -89,6 +95,10 @@ class NodeCache {
   void link_hash(Node* node);
   void unlink_hash(Node* node);
   void count_dirty(int change) noexcept;
+  void count_held(int change) noexcept {
+    held_count_.fetch_add(static_cast<std::size_t>(change), std::memory_order_relaxed);
+  }
+  void keep_apart() noexcept;
   void set_state(Node* node, NodeState state);
   Node& list_of(NodeState state) noexcept;
   Node* add(BlockNo block, CheckpointNo birth, PageRef page, NodeState state);
@@ -104,8 +114,10 @@ class NodeCache {
   std::vector<Node*> buckets_;
   Node clean_, dirty_, writing_;  // heads of circular lists; the clock's hand is at clean_.next
   std::size_t clean_count_ = 0;
+  std::size_t apart_count_ = 0;  // pages that only a checkpoint has
   std::atomic<std::size_t> count_{0};
   std::atomic<std::size_t> dirty_count_{0};
+  std::atomic<std::size_t> held_count_{0};
 };
 
 }  // namespace weft::fs

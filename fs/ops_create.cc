@@ -192,6 +192,7 @@ Result<Attributes> FileSystem::make_symlink(const Caller& caller, InodeNo parent
 }
 
 Result<Attributes> FileSystem::make_temporary(const Caller& caller, InodeNo parent, std::uint32_t mode) {
+  parts_->reclaimer.wait_for_room();
   return create(*parts_, caller, parent,
                 {.intent = Intent::kTemporaryFile, .mode = S_IFREG | (mode & 07777), .name = {}, .target = {}});
 }

@@ -108,6 +108,9 @@ Result<InodeNo> FileSystem::find(InodeNo parent_number, std::string_view name) {
   return slot.entry->inode;
 }
 
+std::uint64_t FileSystem::referred_count() const noexcept { return parts_->inodes.referred_count(); }
+std::vector<InodeNo> FileSystem::idle_references(std::size_t limit) { return parts_->inodes.idle_references(limit); }
+
 Result<Attributes> FileSystem::link(InodeNo number, InodeNo parent_number, std::string_view name) {
   FileSystemCore& fs = *parts_;
   TRY(check_name(name));
@@ -160,6 +163,7 @@ Result<Attributes> FileSystem::link(InodeNo number, InodeNo parent_number, std::
 Status FileSystem::unlink(const Caller&, InodeNo parent_number, std::string_view name) {
   FileSystemCore& fs = *parts_;
   TRY(check_name(name));
+  fs.reclaimer.wait_for_room();
   const InodeRef parent = TRY(fs.inodes.get(parent_number));
   InodeRef victim;
   Lsn lsn;
@@ -196,6 +200,7 @@ Status FileSystem::unlink(const Caller&, InodeNo parent_number, std::string_view
 Status FileSystem::remove_directory(const Caller&, InodeNo parent_number, std::string_view name) {
   FileSystemCore& fs = *parts_;
   TRY(check_name(name));
+  fs.reclaimer.wait_for_room();
   const InodeRef parent = TRY(fs.inodes.get(parent_number));
   if (!is_directory(parent->record())) return fail(Errc::kNotDirectory);
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {

@@ -144,6 +144,7 @@ Status reparent(DiskInode& moved, const Side& to, DiskInode& old_parent, DiskIno
 
 Result<Lsn> commit(FileSystemCore& fs, const Caller& caller, const Flags& flags, const Side& from, const Side& to) {
   const bool across = from.directory.get() != to.directory.get();
+  InodeRef made;  // outlives the guard of changes: to let go of an inode may take a transaction
   std::optional<InodeTable::Newborn> whiteout;
   if (flags.whiteout) whiteout.emplace(TRY(fs.inodes.add_new()));
   const DiskInode whiteout_inode = whiteout_record(fs, caller);
@@ -216,7 +217,7 @@ Result<Lsn> commit(FileSystemCore& fs, const Caller& caller, const Flags& flags,
   if (across) to.directory->publish(new_parent, lsn, true);
   from.inode->publish(moved, lsn, false);
   if (to.inode) to.inode->publish(target, lsn, false);
-  if (whiteout) static_cast<void>(whiteout->ready(whiteout_inode, lsn));
+  if (whiteout) made = whiteout->ready(whiteout_inode, lsn);
   return lsn;
 }
 
@@ -250,6 +251,7 @@ Status FileSystem::rename(const Caller& caller, InodeNo from_parent, std::string
   const Flags flags = TRY(parse_flags(rename_flags));
   TRY(check_name(from_name));
   TRY(check_name(to_name));
+  fs.reclaimer.wait_for_room();
   const InodeRef from_directory = TRY(fs.inodes.get(from_parent));
   const InodeRef to_directory = TRY(fs.inodes.get(to_parent));
   if (!is_directory(from_directory->record()) || !is_directory(to_directory->record()))

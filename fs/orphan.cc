@@ -26,8 +26,15 @@ void Reclaimer::add(InodeNo dead) {
   {
     std::lock_guard guard(lock_);
     waiting_.push_back(dead);
+    if (waiting_.size() >= kMostWaiting) crowded_ = true;
   }
   changed_.notify_all();
+}
+
+void Reclaimer::wait_for_room() {
+  if (!crowded_) return;
+  std::unique_lock guard(lock_);
+  changed_.wait(guard, [this] { return !crowded_ || stop_; });
 }
 
 void Reclaimer::drain() {
@@ -42,6 +49,7 @@ void Reclaimer::run() {
     if (stop_) return;
     const InodeNo dead = waiting_.front();
     waiting_.pop_front();
+    if (waiting_.size() < kMostWaiting / 2) crowded_ = false;
     busy_ = true;
     guard.unlock();
     reclaim(dead);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <deque>
 #include <vector>
 
@@ -31,6 +32,9 @@ class Reclaimer {
   ~Reclaimer();  // stops after the step under way
 
   void add(InodeNo dead);
+  // For those whose work may bring more of the dead, before they take a lock: parks while there are very many already, each of
+  // which takes the memory of an inode.
+  void wait_for_room();
   // Returns when everything added has been dealt with.
   void drain();
 
@@ -42,9 +46,12 @@ class Reclaimer {
   InodeTable& inodes_;
   const bool background_;
 
+  static constexpr std::size_t kMostWaiting = 1024;
+
   sched::Mutex lock_;
   sched::ConditionVariable changed_;
   std::deque<InodeNo> waiting_;
+  std::atomic<bool> crowded_ = false;  // kMostWaiting are
   bool busy_ = false;
   std::atomic<bool> stop_ = false;
   sched::Fiber fiber_;

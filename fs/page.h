@@ -2,7 +2,7 @@
 //
 // Invariant  a page that more than one PageRef names is not changed: clone() first. So a checkpoint may write a page
 //            while the tree goes on with a copy of it.
-// Aligned to kBlockBytes, for O_DIRECT. PageRef: like shared_ptr, one PageRef per thread at a time; the count is atomic.
+// Aligned to kBlockBytes, for O_DIRECT; from fs/page_pool.h. PageRef: like shared_ptr, one PageRef per thread at a time; the count is atomic.
 #pragma once
 
 #include <atomic>
@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "fs/page_pool.h"
 #include "fs/types.h"
 
 namespace weft::fs {
@@ -30,7 +31,8 @@ class PageRef {
     return *this;
   }
   ~PageRef() {
-    if (page_ != nullptr && page_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(page_);
+    if (page_ != nullptr && page_->references.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      page_pool().give_back(page_);
   }
 
   explicit operator bool() const noexcept { return page_ != nullptr; }
@@ -42,12 +44,7 @@ class PageRef {
   }
 
  private:
-  struct Page {
-    std::byte* bytes;
-    std::atomic<std::uint32_t> references{1};
-  };
   explicit PageRef(Page* page) noexcept : page_(page) {}
-  static void destroy(Page* page) noexcept;
 
   Page* page_ = nullptr;
 };

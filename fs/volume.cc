@@ -35,12 +35,13 @@ std::uint64_t most_bytes(const TransactionNeeds& needs) noexcept {
   return sizeof(DiskTransaction) + std::uint64_t{needs.changes} * sizeof(DiskChange) + needs.value_bytes;
 }
 
-AllocatorConfig allocator_config(const Layout& layout, const GroupTable& groups) {
+AllocatorConfig allocator_config(const Layout& layout, const GroupTable& groups, const VolumeOptions& options) {
   AllocatorConfig config;
   config.block_count = layout.block_count;
   config.first_block = layout.data_start();
   config.end_block = layout.data_end();
   config.free_counts = groups.free_counts();
+  config.max_loaded_groups = std::max<std::uint64_t>(options.bitmap_bytes / sizeof(AllocatorGroup), 16);
   return config;
 }
 
@@ -66,6 +67,7 @@ JournalConfig journal_config(const DiskSuperblock& superblock, const Layout& lay
   config.epoch = superblock.log_epoch + 1;
   config.next_sequence = plan.next_sequence;
   config.next_lsn = plan.next_lsn;
+  config.buffer_bytes = options.log_buffer_bytes;
   config.metrics = options.metrics;
   return config;
 }
@@ -101,7 +103,7 @@ struct Volume::Parts {
         layout(found),
         groups(std::move(groups_in)),
         bitmaps(*groups, [this](const Error& error) { unreadable(error); }),
-        allocator(allocator_config(layout, *groups), bitmaps),
+        allocator(allocator_config(layout, *groups, options), bitmaps),
         tree(device, allocator, tree_config(found, options)),
         journal(device, journal_config(found, layout, plan, options)),
         checkpointer(device, found, tree, allocator, *groups, journal, counters, metrics),
@@ -117,6 +119,9 @@ struct Volume::Parts {
   Status apply(std::span<const std::byte> transaction, FunctionRef<void()> in_order);
   Result<Reservation> reserve_space(const TransactionNeeds& needs);
   void request_checkpoint();
+  Status wait_for_memory();
+  [[nodiscard]] bool is_much_dirty() const;
+  [[nodiscard]] bool is_too_much_held() const;
   void damaged(const Error& error, bool fatal);
   void unreadable(const Error& error);
   template <typename R>
@@ -250,6 +255,7 @@ Result<Transaction> Volume::begin(Intent intent, InodeNo about, const Transactio
   Parts& parts = *parts_;
   if (parts.options.read_only) return fail(Errc::kReadOnly);
   if (parts.journal.failed()) return fail(*parts.journal.failure());
+  TRY(parts.wait_for_memory());
   Reservation space = TRY(parts.reserve_space(needs));
   LogRoom room = TRY(parts.journal.reserve(most_bytes(needs), [&]() -> Status {
     if (parts.options.background) {
@@ -303,17 +309,37 @@ Result<Lsn> Volume::commit(Transaction&& transaction) {
   parts.commit_bytes.add(bytes.size());
   transaction.settle();
   (void)parts.journal.write_out_if_much();  // a failure shows at the next begin() or make_durable()
-  if (parts.journal.wants_checkpoint() || parts.tree.dirty_bytes() > parts.options.cache_bytes / 2)
-    parts.request_checkpoint();
+  if (parts.journal.wants_checkpoint() || parts.is_much_dirty()) parts.request_checkpoint();
   return lsn;
+}
+
+// A third of what may be held until a checkpoint lets go of it: while one writes that, as much again comes.
+bool Volume::Parts::is_much_dirty() const {
+  return tree.dirty_bytes() + allocator.pending_bytes() > options.cache_bytes / 4 ||
+         allocator.changed_bytes() > options.bitmap_bytes / 4;
+}
+
+bool Volume::Parts::is_too_much_held() const {
+  return tree.held_bytes() + allocator.pending_bytes() > options.cache_bytes / 4 * 3 ||
+         allocator.changed_bytes() > options.bitmap_bytes / 4 * 3;
 }
 
 void Volume::Parts::request_checkpoint() {
   if (options.background) {
     housekeeper.request_checkpoint();
-  } else if (tree.dirty_bytes() > options.cache_bytes / 2) {
+  } else if (is_much_dirty()) {
     (void)checkpointer.run();
   }
+}
+
+// Until less is held than may be; what is left of the cache is for reading.
+Status Volume::Parts::wait_for_memory() {
+  while (options.background && is_too_much_held()) {
+    if (journal.failed()) return fail(*journal.failure());
+    housekeeper.request_checkpoint();
+    journal.wait_for_room();
+  }
+  return {};
 }
 
 Status Volume::make_durable(Lsn lsn) { return parts_->journal.make_durable(lsn); }

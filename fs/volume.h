@@ -46,9 +46,13 @@ namespace weft::fs {
 struct VerifiedLeaf;  // fs/btree.h
 
 struct VolumeOptions {
-  bool read_only = false;                   // replays in memory only; writes nothing
-  std::uint64_t cache_bytes = 64 << 20;     // tree nodes kept in memory, dirty ones included
-  std::uint32_t commit_interval_ms = 5000;  // unasked, committed transactions become durable within this
+  bool read_only = false;  // replays in memory only; writes nothing
+  // Tree nodes in memory, those included that are not on disk yet: whoever would change more of them than three quarters of this
+  // waits for a checkpoint.
+  std::uint64_t cache_bytes = 64 << 20;
+  std::uint64_t bitmap_bytes = 32 << 20;      // bitmaps of free space, unless more are in use
+  std::uint64_t log_buffer_bytes = 16 << 20;  // committed transactions on their way to the log
+  std::uint32_t commit_interval_ms = 5000;    // unasked, committed transactions become durable within this
   bool background = true;  // fibers of its own for interval commits and checkpoints; false: only when called (tests)
   Clock* clock = nullptr;  // null: system_clock()
   Metrics* metrics = nullptr;  // null: default_metrics()

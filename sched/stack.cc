@@ -16,27 +16,34 @@ namespace {
 constexpr int kMadvGuardInstall = 102;  // MADV_GUARD_INSTALL, Linux 6.13; Debian 12's headers are older
 constexpr std::size_t kGuardBytes = 4096;
 constexpr std::size_t kStacksPerSlab = 32;
+constexpr std::size_t kWarmStacks = 128;
 
 }  // namespace
 
 StackPool::StackPool(std::size_t size_bytes) : size_bytes_(round_up(size_bytes, kGuardBytes)) {}
 
 StackPool::~StackPool() {
-  WEFT_CHECK(free_.size() == made_);
+  WEFT_CHECK(warm_.size() + cold_.size() == made_);
   for (const Slab& slab : slabs_) munmap(slab.start, slab.length_bytes);
 }
 
 Result<Stack> StackPool::take() {
   const std::lock_guard guard(lock_);
-  if (free_.empty()) TRY(grow());
-  const Stack stack = free_.back();
-  free_.pop_back();
+  if (warm_.empty() && cold_.empty()) TRY(grow());
+  std::vector<Stack>& from = warm_.empty() ? cold_ : warm_;
+  const Stack stack = from.back();
+  from.pop_back();
   return stack;
 }
 
 void StackPool::give(Stack stack) noexcept {
+  {
+    const std::lock_guard guard(lock_);
+    if (warm_.size() < kWarmStacks) return warm_.push_back(stack);  // room for it is reserved
+  }
+  madvise(stack.bottom, stack.size_bytes, MADV_DONTNEED);
   const std::lock_guard guard(lock_);
-  free_.push_back(stack);  // grow() has reserved the room
+  cold_.push_back(stack);  // grow() has reserved the room
 }
 
 std::size_t StackPool::made() const noexcept {
@@ -66,9 +73,10 @@ Status StackPool::grow() {
     }
   }
   slabs_.push_back({start, length});
-  free_.reserve(made_ + kStacksPerSlab);
+  warm_.reserve(kWarmStacks);
+  cold_.reserve(made_ + kStacksPerSlab);
   // Backwards, so that the lowest is taken first.
-  for (std::size_t i = kStacksPerSlab; i-- > 0;) free_.push_back({start + i * stride + kGuardBytes, size_bytes_});
+  for (std::size_t i = kStacksPerSlab; i-- > 0;) cold_.push_back({start + i * stride + kGuardBytes, size_bytes_});
   made_ += kStacksPerSlab;
   return {};
 }

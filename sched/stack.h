@@ -2,7 +2,8 @@
 //
 // Stacks are cut from slabs of address space. Each has a guard below it, by MADV_GUARD_INSTALL where the kernel has it (Linux
 // 6.13: no extra mapping, hundreds of thousands of stacks) and by mprotect elsewhere (two mappings a stack, so about
-// vm.max_map_count / 2 of them). Running over the end is a fault, never a write into a neighbour.
+// vm.max_map_count / 2 of them). Running over the end is a fault, never a write into a neighbour. Of those given back a few keep
+// their memory; what many fibers at once have touched goes back to the system when they end.
 //
 // Invariants   K1  a stack is in the pool or with one fiber, never both
 // Thread-safe. Nothing parks. Tests: tests/sched/stack_test.cc.
@@ -46,7 +47,8 @@ class StackPool {
 
   const std::size_t size_bytes_;
   mutable Spinlock lock_;  // guards all below
-  std::vector<Stack> free_;
+  std::vector<Stack> warm_;
+  std::vector<Stack> cold_;  // without memory
   std::vector<Slab> slabs_;
   std::size_t made_ = 0;
 };

@@ -110,11 +110,10 @@ Status apply_valued(MountOptions& options, std::string_view name, std::string_vi
     field = static_cast<std::remove_reference_t<decltype(field)>>(TRY(parse_number(name, value, least, most)) * times);
     return {};
   };
-  if (name == "cache_size") {
-    options.cache_bytes = TRY(parse_bytes(name, value));
-    if (options.cache_bytes < kMiB) return fail(Errc::kInvalid, "cache_size: 1M is the least");
-  } else if (name == "inode_cache") {
-    return take(options.inode_cache, 16, 1ULL << 32);
+  if (name == "memory") {
+    options.memory_bytes = TRY(parse_bytes(name, value));
+    if (options.memory_bytes < fs::kLeastMemoryBytes)
+      return fail(Errc::kInvalid, "memory: " + std::to_string(fs::kLeastMemoryBytes / kMiB) + "M is the least");
   } else if (name == "commit") {
     return take(options.commit_interval_ms, 1, 3600, 1000);
   } else if (name == "max_background") {
@@ -303,8 +302,7 @@ a server stays behind until it is unmounted with umount(8), or fusermount3 -u fo
 Options of Weft:
   ro, rw            read-only (nothing at all is written) or writable [rw]
   commit=SECONDS    what nobody asked to sync is durable after this time [5]
-  cache_size=SIZE   memory for metadata, such as 64M or 1G [64M]
-  inode_cache=N     files remembered though nobody has them open [65536]
+  memory=SIZE       what the server may take, all caches and buffers together, such as 64M or 1G [256M]
   workers=N         threads of the server [one for each processor]
   max_background=N  requests the kernel may have under way [256]
   read_ahead=SIZE   of files read in sequence [4M]; root only

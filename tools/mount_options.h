@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fs/memory_plan.h"
 #include "kernel/result.h"
 #include "tools/confine.h"
 
@@ -39,8 +40,7 @@ struct MountOptions {
   bool writeback = true;
   bool check_open = true;
   bool group_from_parent = false;
-  std::uint64_t cache_bytes = 64ULL << 20;
-  std::uint64_t inode_cache = 65536;
+  std::uint64_t memory_bytes = fs::kDefaultMemoryBytes;
   std::uint32_t commit_interval_ms = 5000;
   std::uint32_t max_background = 256;
   unsigned workers = 0;  // 0: one for each processor

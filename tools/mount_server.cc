@@ -15,6 +15,7 @@
 #include "fs/fuse/device_transport.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/session.h"
+#include "fs/memory_plan.h"
 #include "kernel/metrics.h"
 #include "kernel/trace.h"
 #include "sched/offload.h"
@@ -24,6 +25,7 @@
 #include "tools/heart.h"
 #include "tools/metrics_file.h"
 #include "tools/open_disk.h"
+#include "tools/server_heap.h"
 #include "tools/unmounter.h"
 #include "tools/watchdog.h"
 
@@ -36,7 +38,7 @@ using namespace std::chrono_literals;
 constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
 constexpr auto kMetricsInterval = 10s;
-constexpr auto kStaleBlocksInterval = 1s;
+constexpr auto kTellInterval = 1s;
 constexpr int kEndedBySignal = 32;
 
 // Everything that lives as long as the mount, torn down in the opposite order.
@@ -63,12 +65,15 @@ Result<OpenedDisk> open_image(MountOptions& options, const MountServerHooks& hoo
   return opened;
 }
 
-fs::FileSystemOptions file_system_options(const MountOptions& options, const fs::fuse::Handover* handover) {
+fs::FileSystemOptions file_system_options(const MountOptions& options, const fs::MemoryPlan& memory,
+                                          const fs::fuse::Handover* handover) {
   fs::FileSystemOptions made;
   made.volume.read_only = options.read_only();
-  made.volume.cache_bytes = options.cache_bytes;
+  made.volume.cache_bytes = memory.node_bytes;
+  made.volume.bitmap_bytes = memory.bitmap_bytes;
+  made.volume.log_buffer_bytes = memory.log_bytes;
   made.volume.commit_interval_ms = options.commit_interval_ms;
-  made.inode_cache = options.inode_cache;
+  made.inode_cache = memory.inodes;
   made.group_from_parent = options.group_from_parent;
   made.takes_over = handover != nullptr && handover->minor.load() != 0;
   return made;
@@ -152,12 +157,16 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
   Heart heart(beats, limit, [&] { hangs("a request has been under way"); });
   server.opened = TRY(open_image(options, hooks));
   if (!server.opened.note.empty()) hooks.log(server.opened.note);
-  server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options, handover)));
+  const fs::MemoryPlan memory = fs::divide_memory(options.memory_bytes);
+  server.file_system =
+      TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options, memory, handover)));
 
   fs::fuse::SessionOptions session_options;
   session_options.writeback = options.writeback;
   session_options.check_open = options.check_open;
   session_options.max_background = options.max_background;
+  session_options.buffer_bytes = memory.read_bytes;
+  session_options.most_references = memory.references;
   session_options.log = hooks.log;
   session_options.on_finished = [&server, handover] {
     if (handover != nullptr) handover->finished.store(true);
@@ -184,7 +193,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
   if (supervised == nullptr) abort_fd = fs::fuse::open_abort(options.directory);
   // EVERYTHING IS OPEN: what the server needs of the system from here on it has descriptors for, but for reading /proc, writing the
   // files of metrics and trace, and (where nobody supervises it) umount(2).
-  auto started = fs::fuse::DeviceTransport::start(connection->descriptors, session);
+  auto started = fs::fuse::DeviceTransport::start(connection->descriptors, session, memory.write_bytes);
   if (!started || !session.wait_until_serving(kFirstAnswerLimit)) {
     if (supervised == nullptr) sched::blocking([&] { static_cast<void>(fs::fuse::unmount(options.directory, true)); });
     if (!started) {
@@ -230,8 +239,12 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
       if (!sched::sleep_for(kMetricsInterval)) return;
     }
   });
-  sched::Fiber teller = sched::spawn("attributes", [&] {
-    while (sched::sleep_for(kStaleBlocksInterval)) session.stale_blocks().tell(server.transport->kernel());
+  sched::Fiber teller = sched::spawn("teller", [&] {
+    while (sched::sleep_for(kTellInterval)) {
+      session.stale_blocks().tell(server.transport->kernel());
+      session.ask_to_forget(server.transport->kernel());
+      sched::blocking([&] { trim_heap(options.memory_bytes / 32); });
+    }
   });
   server.transport->wait();
   const Status finished = session.finish();

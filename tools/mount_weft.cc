@@ -21,6 +21,7 @@
 #include "tools/background.h"
 #include "tools/mount_options.h"
 #include "tools/mount_server.h"
+#include "tools/server_heap.h"
 #include "tools/supervisor.h"
 #include "tools/system_call_filter.h"
 
@@ -103,6 +104,7 @@ int mount(MountOptions options) {
     background = std::move(*forked);
   }
   become_a_server();
+  weft::tools::bound_heap();
   bool is_mounted = false;
   const bool to_syslog = !options.foreground;
   std::string notes;

@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cstdlib>
+#include <mutex>
 #include <new>
 
 namespace weft::fs::fuse {
@@ -38,6 +39,12 @@ Buffer BufferPool::take(std::size_t bytes) {
   if (bytes < kSmallestBytes) bytes = kSmallestBytes;
   const std::size_t size_class = class_of(bytes);
   const std::size_t size = kSmallestBytes << size_class;
+  if (size > kSmallBytes && !claim(size)) {
+    std::unique_lock guard(wait_lock_);
+    ++waiting_;
+    given_back_.wait(guard, [&] { return claim(size); });
+    --waiting_;
+  }
   lock();
   Free* found = free_[size_class];
   if (found != nullptr) {
@@ -48,16 +55,36 @@ Buffer BufferPool::take(std::size_t bytes) {
   void* memory = found;
   if (memory == nullptr) {
     memory = std::aligned_alloc(size == kLargestBytes ? kLargestBytes : kSmallestBytes, size);
-    if (memory == nullptr) return {};
+    if (memory == nullptr) {
+      unclaim(size);
+      return {};
+    }
     // In one piece for the device, too: 256 scattered pages are more segments than a request to a disk may have.
     if (size == kLargestBytes) ::madvise(memory, size, MADV_HUGEPAGE);
   }
   return Buffer(this, {static_cast<std::byte*>(memory), size});
 }
 
+bool BufferPool::claim(std::size_t bytes) noexcept {
+  std::size_t out = large_bytes_.load();
+  do {
+    if (out != 0 && out + bytes > bound_bytes_) return false;
+  } while (!large_bytes_.compare_exchange_weak(out, out + bytes));
+  return true;
+}
+
+void BufferPool::unclaim(std::size_t bytes) noexcept {
+  if (bytes <= kSmallBytes) return;
+  large_bytes_.fetch_sub(bytes);
+  if (waiting_.load() == 0) return;
+  const std::lock_guard guard(wait_lock_);
+  given_back_.notify_all();
+}
+
 void BufferPool::give_back(std::span<std::byte> bytes) noexcept {
+  unclaim(bytes.size());
   lock();
-  const bool keep = kept_bytes() + bytes.size() <= keep_bytes_;
+  const bool keep = kept_bytes() + large_bytes() + bytes.size() <= bound_bytes_;
   if (keep) {
     free_[class_of(bytes.size())] = new (bytes.data()) Free{free_[class_of(bytes.size())]};
     kept_bytes_.store(kept_bytes() + bytes.size(), std::memory_order_relaxed);

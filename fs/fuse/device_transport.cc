@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
@@ -86,8 +87,14 @@ Result<std::vector<int>> clone_connection(int fd, unsigned count) {
   return fail(Error::from_errno(error, "clone the FUSE descriptor"));
 }
 
-Result<std::unique_ptr<DeviceTransport>> DeviceTransport::start(const std::vector<int>& descriptors, Session& session) {
-  std::unique_ptr<DeviceTransport> transport(new DeviceTransport(session));
+DeviceTransport::DeviceTransport(Session& session, std::size_t readers, std::size_t buffer_bytes)
+    : session_(session),
+      most_long_messages_(std::max<std::size_t>(buffer_bytes / BufferPool::kLargestBytes, 1)),
+      messages_((most_long_messages_ + readers) * BufferPool::kLargestBytes) {}
+
+Result<std::unique_ptr<DeviceTransport>> DeviceTransport::start(const std::vector<int>& descriptors, Session& session,
+                                                                std::size_t buffer_bytes) {
+  std::unique_ptr<DeviceTransport> transport(new DeviceTransport(session, descriptors.size(), buffer_bytes));
   for (const int fd : descriptors) transport->channels_.push_back(std::make_unique<Channel>(fd, session));
   // What is read from here on is under way here, and must not be sent again.
   if (session.continues() && !ask_for_unanswered(transport->kernel())) {
@@ -168,7 +175,7 @@ void DeviceTransport::read_on(unsigned index, Buffer buffer) {
       std::memcpy(copy, message.data(), size);
       start_reader(index, std::move(buffer));
       return session_.handle({copy, size}, channel);
-    } else if (long_messages_.fetch_add(1) < kMostLongMessages && (other = take_long())) {
+    } else if (long_messages_.fetch_add(1) < most_long_messages_ && (other = take_long())) {
       start_reader(index, std::move(other));
       session_.handle(message, channel);
       long_messages_.fetch_sub(1);

@@ -9,7 +9,7 @@
 //
 // A message is read so that the data of a WRITE lies on a page (header and arguments end where the page begins). Short
 // messages move to small memory before the duty is handed on; long ones keep their buffer and the next reader takes
-// another. When there are kMostLongMessages of those, a reader handles its own before it reads on.
+// another. When there are as many of those as there is memory for, a reader handles its own before it reads on.
 //
 // Any descriptor with whole messages will do: tests use a socket pair.
 // Parks       wait(). Thread- and fiber-safe.
@@ -41,8 +41,10 @@ class DeviceTransport {
  public:
   // Owns the descriptors from here on, and has a reader for each: at most one for each worker of the calling fiber's runtime; on a
   // plain thread that many threads. The session must outlive the transport. One that goes on with the connection of another server
-  // has the kernel send what that has not answered before it reads anything.
-  static Result<std::unique_ptr<DeviceTransport>> start(const std::vector<int>& descriptors, Session& session);
+  // has the kernel send what that has not answered before it reads anything. Long requests under way take up to `buffer_bytes`,
+  // and as many large buffers again as there are readers.
+  static Result<std::unique_ptr<DeviceTransport>> start(const std::vector<int>& descriptors, Session& session,
+                                                        std::size_t buffer_bytes = 32 << 20);
   ~DeviceTransport();  // waits
   DeviceTransport(const DeviceTransport&) = delete;
   DeviceTransport& operator=(const DeviceTransport&) = delete;
@@ -69,7 +71,7 @@ class DeviceTransport {
     Session& session_;
   };
 
-  DeviceTransport(Session& session) : session_(session) {}
+  DeviceTransport(Session& session, std::size_t readers, std::size_t buffer_bytes);
   Buffer take_long();
   void start_reader(unsigned index, Buffer buffer);
   void read_on(unsigned index, Buffer buffer);
@@ -77,12 +79,12 @@ class DeviceTransport {
   static std::size_t read_message(Channel& channel, const Buffer& buffer);
   void end_of_fiber();
 
-  static constexpr unsigned kMostLongMessages = 16;
-
   Session& session_;
   std::vector<std::unique_ptr<Channel>> channels_;
-  std::atomic<unsigned> long_messages_{0};
-  BufferPool messages_{kMostLongMessages * BufferPool::kLargestBytes};
+  const std::size_t most_long_messages_;
+  std::atomic<std::size_t> long_messages_{0};
+  BufferPool
+      messages_;  // large enough for all of these and a buffer for each reader, so that none of them waits for one
   std::atomic<unsigned> fibers_{0};  // readers and those that handle
   sched::Mutex lock_;
   sched::ConditionVariable ended_;  // with lock_: fibers_ is zero

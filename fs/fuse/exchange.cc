@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "sched/offload.h"
 
@@ -73,6 +74,17 @@ bool ask_for_unanswered(ReplySink& kernel) {
   fuse_out_header out{sizeof out, kNotifyResend, 0};
   const iovec part{&out, sizeof out};
   return kernel.send(std::span(&part, 1));
+}
+
+bool prune(ReplySink& kernel, std::span<const InodeNo> inodes) {
+  std::vector<std::uint64_t> numbers;
+  numbers.reserve(inodes.size());
+  for (const InodeNo inode : inodes) numbers.push_back(inode.value());
+  const std::size_t bytes = numbers.size() * sizeof(std::uint64_t);
+  NotifyPruneOut what{static_cast<std::uint32_t>(numbers.size()), 0, 0};
+  fuse_out_header out{static_cast<std::uint32_t>(sizeof out + sizeof what + bytes), kNotifyPrune, 0};
+  const iovec parts[3] = {{&out, sizeof out}, {&what, sizeof what}, {numbers.data(), bytes}};
+  return kernel.send(parts);
 }
 
 void Exchange::flush_pages(InodeNo inode) {

@@ -39,6 +39,9 @@ class ReplySink {
 void forget_attributes(ReplySink& kernel, InodeNo inode);
 // Has the kernel send again all that was read and not answered. False: it does not know how.
 bool ask_for_unanswered(ReplySink& kernel);
+// Asks the kernel to let go of those of the inodes that nobody uses there. It writes out their pages first, so other readers must
+// be at work, and this on a thread beside the workers. False: it does not understand, or is gone.
+bool prune(ReplySink& kernel, std::span<const InodeNo> inodes);
 
 class Exchange {
  public:

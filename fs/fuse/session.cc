@@ -5,10 +5,12 @@
 #include <cerrno>
 #include <chrono>
 #include <mutex>
+#include <vector>
 
 #include "fs/fuse/errno_map.h"
 #include "fs/fuse/handlers.h"
 #include "kernel/trace.h"
+#include "sched/offload.h"
 
 namespace weft::fs::fuse {
 
@@ -71,6 +73,9 @@ constexpr auto kOperations = [] {
   return table;
 }();
 
+// Inodes in one notification.
+constexpr std::size_t kMostPruned = 4096;
+
 const Operation& operation_of(std::uint32_t opcode) {
   static constexpr Operation kUnknown{"fs.fuse.unknown", nullptr, ENOSYS};
   return opcode < kOperations.size() ? kOperations[opcode] : kUnknown;
@@ -98,6 +103,7 @@ Session::Session(FileSystem& file_system, SessionOptions options)
       options_(std::move(options)),
       notes_(options_.handover),
       continues_(options_.handover != nullptr && options_.handover->minor.load(std::memory_order_acquire) != 0),
+      buffers_(options_.buffer_bytes),
       read_bytes_(file_system.volume().metrics().counter("fs.fuse.read_bytes", "bytes that READ answered with")),
       written_bytes_(file_system.volume().metrics().counter("fs.fuse.written_bytes", "bytes that WRITE brought")) {
   static_assert(fuse::kOperations.size() == kOperations);
@@ -209,6 +215,22 @@ bool Session::wait_until_serving(std::chrono::nanoseconds timeout) {
   std::unique_lock lock(state_lock_);
   state_changed_.wait_for(lock, timeout, [this] { return state_.load() != State::kWaiting || closing_.load(); });
   return state_.load() == State::kServing;
+}
+
+void Session::ask_to_forget(ReplySink& kernel) {
+  if (minor_ < kPruneMinorVersion || state_.load() != State::kServing) return;
+  // Down to a little below, so that this is done now and then and not for every lookup. What is open or a directory in use stays,
+  // however often it is asked for; then the next time does.
+  const std::uint64_t target = options_.most_references / 16 * 15;
+  if (file_system_.referred_count() <= options_.most_references) return;
+  sched::blocking([&] {
+    for (std::uint64_t rest = file_system_.referred_count(); rest > target;) {
+      const std::vector<InodeNo> idle =
+          file_system_.idle_references(std::min<std::uint64_t>(rest - target, kMostPruned));
+      if (idle.empty() || !prune(kernel, idle)) return;
+      rest -= std::min<std::uint64_t>(rest, idle.size());
+    }
+  });
 }
 
 Status Session::finish() {

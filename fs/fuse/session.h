@@ -47,7 +47,10 @@ struct SessionOptions {
   // Each open(2) asks whether the file's flags (immutable, append-only) allow it. Without, opening costs no request, and such
   // flags cannot be set on files.
   bool check_open = true;
-  std::uint32_t max_background = 256;         // asynchronous requests under way before the kernel holds back
+  std::uint32_t max_background = 256;   // asynchronous requests under way before the kernel holds back
+  std::size_t buffer_bytes = 32 << 20;  // for the data of answers under way, and as much for that of long requests
+  // The kernel is asked to forget inodes when it holds references to more than these, where it can be asked.
+  std::uint64_t most_references = 1 << 20;
   std::uint64_t entry_valid_seconds = 86400;  // nobody else changes the volume, so the kernel may believe what it heard
   std::uint64_t attributes_valid_seconds = 86400;
   // Told what people should know: device failures, damage. Empty: nobody. Called from any fiber.
@@ -83,6 +86,8 @@ class Session {
   [[nodiscard]] BufferPool& buffers() noexcept { return buffers_; }
   [[nodiscard]] StaleBlocks& stale_blocks() noexcept { return stale_blocks_; }
   [[nodiscard]] Notes& notes() noexcept { return notes_; }
+  // Asks for what was promised above to be kept. Now and then; parks.
+  void ask_to_forget(ReplySink& kernel);
   void count_read(std::size_t bytes) noexcept { read_bytes_.add(bytes); }
   void count_written(std::size_t bytes) noexcept { written_bytes_.add(bytes); }
   // INIT's result; from then on the other requests are served.

@@ -8,7 +8,7 @@ namespace weft::fs::fuse {
 
 void StaleBlocks::note(InodeNo inode) {
   const std::lock_guard guard(lock_);
-  noted_.insert(inode);
+  if (noted_.size() < kMost) noted_.insert(inode);
 }
 
 void StaleBlocks::tell(ReplySink& kernel) {

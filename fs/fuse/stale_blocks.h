@@ -11,6 +11,7 @@
 // Thread- and fiber-safe. Tests: tests/fs/fuse/stale_blocks_test.cc, posix_space.cc among the end-to-end tests.
 #pragma once
 
+#include <cstddef>
 #include <mutex>
 #include <unordered_set>
 
@@ -25,6 +26,10 @@ class StaleBlocks {
   void tell(ReplySink& kernel);
 
  private:
+  // More files than anybody writes between two calls of tell(): beyond them the kernel goes on believing what it believes of an
+  // open file, which costs less than memory without bound.
+  static constexpr std::size_t kMost = 1 << 16;
+
   std::mutex lock_;
   std::unordered_set<InodeNo> noted_;
 };

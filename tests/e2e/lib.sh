@@ -67,7 +67,7 @@ need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
 # helper NAME : prints the path of the program built from tests/e2e/NAME.cc, building it first if make(1) has not.
 helper() {
     local out=$TEST_BIN/$1 source=$E2E_DIR/$1.cc
-    if [ ! -x "$out" ] || [ "$source" -nt "$out" ] || [ "$E2E_DIR/posix_check.h" -nt "$out" ]; then
+    if [ ! -x "$out" ] || [ "$source" -nt "$out" ] || [ -n "$(find "$E2E_DIR" -name '*.h' -newer "$out")" ]; then
         mkdir -p "$TEST_BIN"
         # Beside the target first: two scripts may build at once.
         g++ -std=c++23 -O2 -Wall -Wextra -pthread "$source" -o "$out.$$" >&2 || fail "cannot build $source"

@@ -186,6 +186,57 @@ TEST(Allocator, RefusesABitmapThatContradictsTheGroupTable) {
   EXPECT_EQ(allocator.reserve(0, 1, false).error().code(), Errc::kCorrupt);
 }
 
+TEST(Allocator, KeepsNoMoreBitmapsThanItMay) {
+  constexpr std::uint64_t kGroups = 200;
+  constexpr std::size_t kMost = 20;
+  RamBitmaps bitmaps(kGroups * kBlocksPerGroup, 10);
+  AllocatorConfig config;
+  config.block_count = kGroups * kBlocksPerGroup;
+  config.first_block = BlockNo(10);
+  config.end_block = BlockNo(config.block_count - 2);
+  config.free_counts = bitmaps.free_counts();
+  config.max_loaded_groups = kMost;
+  Allocator allocator(config, bitmaps);
+  std::size_t most = 0;
+  const auto look = [&] { most = std::max(most, allocator.loaded_groups()); };
+  ASSERT_TRUE(allocator.visit_free({BlockNo(0), config.block_count}, 1, [&](BlockRange) -> Status {
+    look();
+    return {};
+  }));
+  EXPECT_LE(most, kMost + 2);
+  EXPECT_GE(bitmaps.loads, static_cast<int>(2 * kGroups)) << "all of them were looked at";
+  // Nor do allocations from all over the volume keep theirs.
+  most = 0;
+  for (std::uint64_t group = 0; group < kGroups; ++group) {
+    auto reservation = allocator.reserve(10, 0, false);
+    ASSERT_TRUE(reservation);
+    const auto range = allocator.allocate(*reservation, BlockNo(group * kBlocksPerGroup + 5000), 10);
+    ASSERT_TRUE(range);
+    allocator.abandon(*range);
+    look();
+  }
+  EXPECT_LE(most, kMost + 2);
+}
+
+TEST(Allocator, CountsWhatWaitsForACheckpoint) {
+  Volume volume(5000);
+  auto reservation = volume.allocator->reserve(20, 0, false);
+  ASSERT_TRUE(reservation);
+  const BlockRange one = *volume.allocator->allocate(*reservation, BlockNo(2000), 10);
+  const BlockRange two = *volume.allocator->allocate(*reservation, BlockNo(3000), 10);
+  for (const BlockRange& range : {one, two}) ASSERT_TRUE(volume.allocator->commit_used(range));
+  for (const BlockRange& range : {one, two}) ASSERT_TRUE(volume.allocator->free(range));
+  EXPECT_EQ(volume.allocator->pending_bytes(), 2 * sizeof(BlockRange));
+  EXPECT_GT(volume.allocator->changed_bytes(), 0u);
+  ASSERT_TRUE(volume.allocator->prepare_freeze());
+  auto frozen = volume.allocator->freeze();
+  ASSERT_TRUE(frozen);
+  EXPECT_EQ(volume.allocator->pending_bytes(), 2 * sizeof(BlockRange)) << "not before it is durable";
+  (void)volume.allocator->thaw(std::move(*frozen));
+  EXPECT_EQ(volume.allocator->pending_bytes(), 0u);
+  EXPECT_EQ(volume.allocator->changed_bytes(), 0u);
+}
+
 TEST(Allocator, HandsFreeRunsToTrimAndTakesThemBack) {
   Volume volume(5000);
   auto reservation = volume.allocator->reserve(10, 0, false);

@@ -4,9 +4,11 @@
 #include <cstring>
 #include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "fs/aligned_buffer.h"
+#include "kernel/metrics.h"
 #include "tests/support/mounted.h"
 
 namespace weft::fs::test {
@@ -84,6 +86,28 @@ TEST(File, SeekStepsOverAHoleOfAnyLengthAtOnce) {
   change.size_bytes = std::uint64_t{1} << 58;
   ASSERT_TRUE(m->set_attributes({}, file, change));
   EXPECT_EQ(m->seek(file, 4096, true).error(), Errc::kNoSuchOffset);
+}
+
+// Node visits: what a file of a thousand times as many extents would take a thousand times longer for shows here.
+TEST(File, WhatLooksForAPlaceInAFileOfManyExtentsLooksAroundThatPlaceOnly) {
+  constexpr std::uint64_t kExtents = 3000;
+  Mounted m(64 * kMiB);
+  const InodeNo file = m.file(kTop, "f");
+  for (std::uint64_t i = 0; i < kExtents; ++i) m.write(file, 2 * i * kBlockBytes, std::string(kBlockBytes, 'x'));
+  Counter& hits = default_metrics().counter("fs.node_cache.hits", "");
+  std::uint64_t before = hits.value();
+  const auto visits = [&] { return hits.value() - std::exchange(before, hits.value()); };
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    const std::uint64_t at = 2 * i * kBlockBytes;
+    EXPECT_EQ(m->seek(file, at, false).value(), at + kBlockBytes);
+    EXPECT_EQ(m->seek(file, at + kBlockBytes, true).value(), at + 2 * kBlockBytes);
+  }
+  EXPECT_LE(visits(), 200u * 8);
+  // All holes, sixteen a transaction.
+  ASSERT_OK(m->allocate(file, AllocateMode::kReserve, 0, 2 * kExtents * kBlockBytes));
+  EXPECT_EQ(m.attributes(file).sectors, 2 * kExtents * 8);
+  EXPECT_LE(visits(), 2 * kExtents);
+  EXPECT_EQ(m->seek(file, 0, false).value(), kBlockBytes) << "reserved is not written";
 }
 
 TEST(File, ShorteningAndLengtheningShowsZeros) {

@@ -94,6 +94,26 @@ TEST_F(NodeCacheTest, CleanNodesGoWhenThereAreTooManyAndOthersNever) {
   EXPECT_EQ(metrics.counter("fs.node_cache.evictions", "").value(), 56u);
 }
 
+TEST_F(NodeCacheTest, PagesThatOnlyACheckpointHasCountUntilItLetsGo) {
+  std::vector<Node*> nodes;
+  for (std::uint64_t block = 0; block < 20; ++block) nodes.push_back(add_dirty(block));
+  EXPECT_EQ(cache.held_count(), 20u);
+  cache.start_writing([](const Node&) {});
+  EXPECT_EQ(cache.held_count(), 20u);
+  // While it writes, five of its nodes change and five are freed.
+  for (std::uint64_t i = 0; i < 5; ++i) cache.make_dirty(nodes[i], BlockNo(1000 + i), CheckpointNo(3));
+  for (std::uint64_t i = 5; i < 10; ++i) cache.remove(nodes[i]);
+  EXPECT_EQ(cache.held_count(), 25u);
+  for (std::uint64_t block = 100; block < 200; ++block) add_clean(block);
+  cache.evict();
+  EXPECT_EQ(cache.count() + 10, kLimit) << "what is held apart takes room from clean ones";
+  for (std::uint64_t block = 0; block < 20; ++block) cache.written(BlockNo(block), CheckpointNo(2));
+  cache.writing_ended();
+  EXPECT_EQ(cache.held_count(), 5u);
+  cache.remove(find(1000, 3));
+  EXPECT_EQ(cache.held_count(), 4u);
+}
+
 TEST_F(NodeCacheTest, NodeThatWasLookedAtOutlivesOneThatWasNot) {
   for (std::uint64_t block = 0; block < kLimit; ++block) add_clean(block);
   add_clean(1000);

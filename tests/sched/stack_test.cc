@@ -1,6 +1,7 @@
 #include "sched/stack.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cstring>
 #include <set>
@@ -27,6 +28,31 @@ TEST(StackPool, StacksAreDistinctWritableAndUsedAgain) {
   EXPECT_TRUE(bottoms.contains(again->bottom));
   EXPECT_EQ(pool.made(), made);
   pool.give(*again);
+}
+
+TEST(StackPool, WhatManyAtOnceHaveTouchedGoesBackToTheSystem) {
+  constexpr std::size_t kMany = 600;
+  StackPool pool(64 * 1024);
+  std::vector<Stack> taken;
+  const auto resident = [&] {
+    std::size_t stacks = 0;
+    for (const Stack& stack : taken) {
+      unsigned char is_there = 0;
+      EXPECT_EQ(mincore(stack.bottom, 4096, &is_there), 0);
+      stacks += is_there & 1;
+    }
+    return stacks;
+  };
+  for (std::size_t i = 0; i < kMany; ++i) {
+    auto stack = pool.take();
+    ASSERT_TRUE(stack.has_value());
+    std::memset(stack->bottom, 1, stack->size_bytes);
+    taken.push_back(*stack);
+  }
+  EXPECT_EQ(resident(), kMany);
+  for (const Stack stack : taken) pool.give(stack);
+  EXPECT_LE(resident(), 128u);
+  EXPECT_GE(resident(), 1u) << "a few stay warm";
 }
 
 TEST(StackPoolDeathTest, RunningOverTheEndIsAFault) {

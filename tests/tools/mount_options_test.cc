@@ -41,13 +41,13 @@ TEST(MountOptions, NamesAnOptionItDoesNotKnow) {
 }
 
 TEST(MountOptions, ReadsSizesAndNumbersWithinTheirBounds) {
-  const auto options = parse({"a", "b", "-o", "cache_size=1G,commit=30,workers=3,inode_cache=100"});
+  const auto options = parse({"a", "b", "-o", "memory=1G,commit=30,workers=3"});
   ASSERT_TRUE(options) << options.error().message();
-  EXPECT_EQ(options->cache_bytes, 1ULL << 30);
+  EXPECT_EQ(options->memory_bytes, 1ULL << 30);
   EXPECT_EQ(options->commit_interval_ms, 30000U);
   EXPECT_EQ(options->workers, 3U);
-  for (const char* wrong :
-       {"cache_size=lots", "cache_size=", "commit=0", "workers=-1", "workers=9x", "io_uring=maybe", "open=wide"}) {
+  for (const char* wrong : {"memory=lots", "memory=", "memory=31M", "commit=0", "workers=-1", "workers=9x",
+                            "io_uring=maybe", "open=wide"}) {
     EXPECT_FALSE(parse({"a", "b", "-o", wrong})) << wrong;
   }
 }

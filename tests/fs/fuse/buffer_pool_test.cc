@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
+#include <thread>
 #include <vector>
 
 namespace weft::fs::fuse {
@@ -43,6 +45,31 @@ TEST(BufferPool, KeepsNoMoreThanItsBound) {
     for (int i = 0; i < 64; ++i) many.push_back(pool.take(8192));
   }
   EXPECT_EQ(pool.kept_bytes(), 64U << 10);
+}
+
+TEST(BufferPool, WhoWantsALargeOneWaitsWhileTheBoundIsReached) {
+  constexpr std::size_t kLarge = 1 << 20;
+  BufferPool pool(4 * kLarge);
+  std::atomic<int> out{0};
+  std::atomic<int> most{0};
+  const auto use = [&] {
+    for (int i = 0; i < 200; ++i) {
+      const Buffer buffer = pool.take(kLarge);
+      ASSERT_TRUE(buffer);
+      const int now = ++out;
+      for (int before = most; before < now && !most.compare_exchange_weak(before, now);) {}
+      ASSERT_TRUE(pool.take(BufferPool::kSmallBytes)) << "small ones never wait";
+      std::this_thread::yield();
+      --out;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) threads.emplace_back(use);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LE(most, 4);
+  EXPECT_EQ(pool.large_bytes(), 0u);
+  EXPECT_LE(pool.kept_bytes(), 4 * kLarge);
+  EXPECT_TRUE(BufferPool(4096).take(kLarge)) << "one that is larger than the bound, alone";
 }
 
 }  // namespace

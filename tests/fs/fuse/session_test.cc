@@ -241,6 +241,48 @@ TEST_F(SessionTest, ListsADirectoryInAnswersOfAnySize) {
   }
 }
 
+TEST_F(SessionTest, AsksANewKernelToForgetWhatItHoldsBeyondTheBound) {
+  FileSystemOptions few;
+  few.inode_cache = 0;
+  few.volume.background = false;
+  MemoryDisk disk(32 << 20);
+  ASSERT_TRUE(make_volume(disk, {}, 0, 0));
+  auto mounted = FileSystem::mount(disk, few);
+  ASSERT_TRUE(mounted);
+  SessionOptions options;
+  options.most_references = 1000;
+  session_ = std::make_unique<Session>(**mounted, options);
+  ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
+  for (int i = 0; i < 1000; ++i) make_file("f" + std::to_string(i));
+  const std::size_t before = sink_.answers.size();
+  session_->ask_to_forget(sink_);
+  EXPECT_EQ(sink_.answers.size(), before) << "not yet";
+  const std::uint64_t last = make_file("one more");
+  session_->ask_to_forget(sink_);
+  ASSERT_EQ(sink_.answers.size(), before + 2);
+  const std::string& message = sink_.answers.back();
+  struct {
+    fuse_out_header header;
+    NotifyPruneOut prune;
+  } out;
+  ASSERT_GE(message.size(), sizeof out);
+  std::memcpy(&out, message.data(), sizeof out);
+  EXPECT_EQ(out.header.unique, 0u);
+  EXPECT_EQ(out.header.error, kNotifyPrune);
+  EXPECT_EQ(out.header.len, message.size());
+  EXPECT_EQ(message.size(), sizeof out + out.prune.count * 8);
+  EXPECT_EQ(out.prune.count, 1001u - 1000 / 16 * 15);
+  std::set<std::uint64_t> asked;
+  for (std::size_t at = sizeof out; at < message.size(); at += 8) {
+    std::uint64_t number;
+    std::memcpy(&number, message.data() + at, 8);
+    EXPECT_TRUE(number > 1 && number < last) << number;
+    asked.insert(number);
+  }
+  EXPECT_EQ(asked.size(), out.prune.count);
+  session_.reset();  // before its file system
+}
+
 TEST_F(SessionTest, UnmountsOnceBeforeItAnswersDestroy) {
   ASSERT_EQ(ask(FUSE_INIT, 0, init_body()), 0);
   make_file("kept");

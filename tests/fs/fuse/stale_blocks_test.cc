@@ -37,5 +37,13 @@ TEST(StaleBlocks, TellsOfEachFileOnceHoweverOftenItWasWritten) {
   EXPECT_EQ(kernel.answers.size(), 2U) << "nothing new";
 }
 
+TEST(StaleBlocks, RemembersABoundedNumberOfFiles) {
+  StaleBlocks stale;
+  test::KeptAnswers kernel;
+  for (std::uint64_t i = 0; i < 100'000; ++i) stale.note(InodeNo(2 + i));
+  stale.tell(kernel);
+  EXPECT_EQ(kernel.answers.size(), std::size_t{1} << 16);
+}
+
 }  // namespace
 }  // namespace weft::fs::fuse

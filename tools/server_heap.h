@@ -1,0 +1,19 @@
+// tools/server_heap.h - has malloc give back to the system what a server has freed.
+//
+//   mount_weft (start), mount_server (now and then) -> [server_heap] -> glibc
+//
+// glibc is made for programs that end: it keeps freed blocks below the highest one in use, raises the size from which a block is a
+// mapping of its own up to 32 MiB, and opens arenas by the dozen. A server that has held a million inodes for a minute would be
+// that large for months.
+#pragma once
+
+#include <cstddef>
+
+namespace weft::tools {
+
+// Before the first thread starts.
+void bound_heap() noexcept;
+// Gives back free memory if there is more of it than `keep_bytes`. Takes milliseconds, so on a thread beside the workers.
+void trim_heap(std::size_t keep_bytes) noexcept;
+
+}  // namespace weft::tools
