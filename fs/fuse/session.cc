@@ -118,6 +118,7 @@ Session::Session(FileSystem& file_system, SessionOptions options)
                   .latency_us = &metrics.histogram("fs.fuse.latency_us", "microseconds from request to answer", label)};
   }
   if (continues_) {
+    minor_ = options_.handover->minor.load();
     if ((options_.handover->flags.load() & FUSE_WRITEBACK_CACHE) != 0) file_system_.leave_data_times_to_caller();
     state_.store(State::kServing);
   }
@@ -206,6 +207,7 @@ void Session::start_serving(std::uint32_t minor, std::uint64_t flags) {
     options_.handover->flags.store(flags, std::memory_order_relaxed);
     options_.handover->minor.store(minor, std::memory_order_release);
   }
+  minor_ = minor;
   const std::lock_guard guard(state_lock_);
   state_.store(State::kServing, std::memory_order_release);
   state_changed_.notify_all();

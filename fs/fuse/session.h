@@ -118,6 +118,7 @@ class Session {
   std::array<Meters, kOperations + 1> meters_;
   Counter& read_bytes_;
   Counter& written_bytes_;
+  std::uint32_t minor_ = 0;  // of the protocol; written before the state becomes kServing
   std::atomic<State> state_{State::kWaiting};
   std::atomic<std::uint32_t> under_way_{0};
   std::atomic<bool> closing_{false};

@@ -36,7 +36,8 @@ Status serve(const std::string& image, End end) {
   fs::fuse::Session session(*file_system, {});
   int ends[2];
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-  auto transport = TRY(fs::fuse::DeviceTransport::start(ends[0], session, 2));
+  const auto descriptors = TRY(fs::fuse::clone_connection(ends[0], 2));
+  auto transport = TRY(fs::fuse::DeviceTransport::start(descriptors, session));
   ::close(ends[1]);
   transport->wait();
   return session.finish();
