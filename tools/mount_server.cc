@@ -39,6 +39,7 @@ constexpr auto kFirstAnswerLimit = 30s;
 constexpr auto kBusyUnmountLimit = 20s;
 constexpr auto kMetricsInterval = 10s;
 constexpr auto kTellInterval = 1s;
+constexpr unsigned kSecondsBetweenTrims = 10;
 constexpr int kEndedBySignal = 32;
 
 // Everything that lives as long as the mount, torn down in the opposite order.
@@ -240,10 +241,10 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
     }
   });
   sched::Fiber teller = sched::spawn("teller", [&] {
-    while (sched::sleep_for(kTellInterval)) {
+    for (unsigned second = 0; sched::sleep_for(kTellInterval); ++second) {
       session.stale_blocks().tell(server.transport->kernel());
       session.ask_to_forget(server.transport->kernel());
-      sched::blocking([&] { trim_heap(options.memory_bytes / 32); });
+      if (second % kSecondsBetweenTrims == 0) sched::blocking([&] { trim_heap(options.memory_bytes / 32); });
     }
   });
   server.transport->wait();
