@@ -107,7 +107,7 @@ void unmount_on_signal(sched::SignalSet& signals, const MountOptions& options, s
   const std::string& directory = options.directory;
   auto signal = signals.wait();
   for (; signal && *signal == SIGUSR1; signal = signals.wait()) report_metrics(options, hooks);
-  if (!signal) return;  // asked to stop: the mount has ended by itself
+  if (!signal) return;                        // asked to stop: the mount has ended by itself
   if (!unmounter) end_all_the_same(session);  // the supervisor has tried all else
   hooks.log(std::string("unmounting on ") + ::sigdescr_np(*signal));
   // On a thread of its own: umount(2) waits for this very server.
@@ -159,8 +159,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
   server.opened = TRY(open_image(options, hooks));
   if (!server.opened.note.empty()) hooks.log(server.opened.note);
   const fs::MemoryPlan memory = fs::divide_memory(options.memory_bytes);
-  server.file_system =
-      TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options, memory, handover)));
+  server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options, memory, handover)));
 
   fs::fuse::SessionOptions session_options;
   session_options.writeback = options.writeback;
