@@ -51,8 +51,8 @@ struct AllocatorConfig {
   BlockNo first_block;                     // superblocks, tables, bitmaps and log lie before it ...
   BlockNo end_block;                       // ... and superblocks from here on; only blocks between these are handed out
   std::vector<std::uint32_t> free_counts;  // of each group: DiskGroup::free_blocks
-  std::size_t max_loaded_groups =
-      4096;  // bitmaps kept in memory (8 KiB each) unless more are in use, or have just been read
+  // Bitmaps kept in memory (8 KiB each), unless more are in use or have just been read.
+  std::size_t max_loaded_groups = 4096;
 };
 
 class Allocator;

@@ -227,7 +227,9 @@ Inode* InodeTable::drop_pin(Inode& inode, bool stay) {
   {
     std::lock_guard guard(shard.lock);
     if (--inode.pins_ > 0 || inode.reclaiming_) return nullptr;
-    if (inode.state_ != Inode::State::kReady || (!stay && inode.record().links != 0 && !inode.access_time_pending())) {
+    const bool may_leave =
+        !stay && inode.record().links != 0 && !inode.access_time_pending() && !must_stay(shard, inode);
+    if (inode.state_ != Inode::State::kReady || may_leave) {
       leaves = take_out(shard, number);
       return nullptr;
     }

@@ -6,7 +6,7 @@
 // leaves the volume as it was before. Read-only it writes nothing, and plays the log in memory: what it looks at is what mounting
 // would find.
 //
-// Thread-safe in that it shares nothing; nobody else may use the device meanwhile. Parks. Memory: some 60 bytes an inode and name, and
+// Thread-safe in that it shares nothing; nobody else may use the device meanwhile. Parks. Memory: some 75 bytes an inode and its name, and
 // a bitmap for each 128 MiB in use. Tests: tests/fs/check/.
 #pragma once
 

@@ -51,7 +51,9 @@ Buffer BufferPool::take(std::size_t bytes) {
     free_[size_class] = found->next;
     kept_bytes_.store(kept_bytes() - size, std::memory_order_relaxed);
   }
+  Free* surplus = take_surplus();
   unlock();
+  while (surplus != nullptr) std::free(std::exchange(surplus, surplus->next));
   void* memory = found;
   if (memory == nullptr) {
     memory = std::aligned_alloc(size == kLargestBytes ? kLargestBytes : kSmallestBytes, size);
@@ -63,6 +65,19 @@ Buffer BufferPool::take(std::size_t bytes) {
     if (size == kLargestBytes) ::madvise(memory, size, MADV_HUGEPAGE);
   }
   return Buffer(this, {static_cast<std::byte*>(memory), size});
+}
+
+// Kept buffers that are too many beside those that are out, largest first. With locked_.
+BufferPool::Free* BufferPool::take_surplus() noexcept {
+  Free* surplus = nullptr;
+  for (std::size_t size_class = kClasses; size_class-- > 0;) {
+    while (free_[size_class] != nullptr && kept_bytes() + large_bytes() > bound_bytes_) {
+      Free* const one = std::exchange(free_[size_class], free_[size_class]->next);
+      one->next = std::exchange(surplus, one);
+      kept_bytes_.store(kept_bytes() - (kSmallestBytes << size_class), std::memory_order_relaxed);
+    }
+  }
+  return surplus;
 }
 
 bool BufferPool::claim(std::size_t bytes) noexcept {

@@ -7,6 +7,7 @@
 // that have to go on for others to end make do with them.
 //
 // Invariants  B1  large_bytes_ <= bound_bytes_, but for a single buffer that is larger than that
+//             B2  kept_bytes_ + large_bytes_ <= bound_bytes_ likewise: what is kept in one size makes room for another
 // Locks       one spinlock, held for a few instructions; wait_lock_ where somebody waits
 // Parks       take() of a large one
 // Thread- and fiber-safe. Tests: tests/fs/fuse/buffer_pool_test.cc.
@@ -70,6 +71,7 @@ class BufferPool {
   void give_back(std::span<std::byte> bytes) noexcept;
   bool claim(std::size_t bytes) noexcept;
   void unclaim(std::size_t bytes) noexcept;
+  Free* take_surplus() noexcept;
   void lock() noexcept;
   void unlock() noexcept { locked_.store(false, std::memory_order_release); }
 

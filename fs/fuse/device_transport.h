@@ -83,8 +83,7 @@ class DeviceTransport {
   std::vector<std::unique_ptr<Channel>> channels_;
   const std::size_t most_long_messages_;
   std::atomic<std::size_t> long_messages_{0};
-  BufferPool
-      messages_;  // large enough for all of these and a buffer for each reader, so that none of them waits for one
+  BufferPool messages_;              // for all of these and one for each reader, so that none of them waits
   std::atomic<unsigned> fibers_{0};  // readers and those that handle
   sched::Mutex lock_;
   sched::ConditionVariable ended_;  // with lock_: fibers_ is zero

@@ -72,5 +72,16 @@ TEST(BufferPool, WhoWantsALargeOneWaitsWhileTheBoundIsReached) {
   EXPECT_TRUE(BufferPool(4096).take(kLarge)) << "one that is larger than the bound, alone";
 }
 
+TEST(BufferPool, WhatIsKeptInOneSizeMakesRoomForAnother) {
+  BufferPool pool(1 << 20);
+  {
+    std::vector<Buffer> many;
+    for (int i = 0; i < 16; ++i) many.push_back(pool.take(64 << 10));
+  }
+  EXPECT_EQ(pool.kept_bytes(), 1U << 20);
+  const Buffer large = pool.take(512 << 10);
+  EXPECT_EQ(pool.kept_bytes() + pool.large_bytes(), 1U << 20);
+}
+
 }  // namespace
 }  // namespace weft::fs::fuse
