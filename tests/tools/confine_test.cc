@@ -31,6 +31,7 @@
 #include "sched/offload.h"
 #include "sched/runtime.h"
 #include "tests/support/child.h"
+#include "tests/support/sanitizer.h"
 #include "tools/capabilities.h"
 #include "tools/metrics_file.h"
 #include "tools/open_disk.h"
@@ -55,6 +56,7 @@ std::string unless_confined(const Result<Confinement>& done) {
 class Confined : public ::testing::Test {
  protected:
   void SetUp() override {
+    if (test::kThreadSanitizer) GTEST_SKIP() << "not every thread takes a signal";
     char name[] = "/tmp/weft-confine-XXXXXX";
     ASSERT_NE(::mkdtemp(name), nullptr);
     folder_ = name;

@@ -12,11 +12,19 @@
 #include <vector>
 
 #include "sched/runtime.h"
+#include "tests/support/sanitizer.h"
 
 namespace weft::tools {
 namespace {
 
 constinit thread_local int calls_here = 0;
+
+class EveryThread : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (test::kThreadSanitizer) GTEST_SKIP() << "not every thread takes a signal";
+  }
+};
 
 // Threads that sleep until the end, each of which then says how often it was called.
 class Sleepers {
@@ -49,7 +57,7 @@ class Sleepers {
   std::vector<std::thread> threads_;
 };
 
-TEST(EveryThread, IsCalledOnce) {
+TEST_F(EveryThread, IsCalledOnce) {
   Sleepers sleepers(8);
   const int before = calls_here;
   EXPECT_TRUE(on_every_thread([] { return ++calls_here, 0; }));
@@ -57,7 +65,7 @@ TEST(EveryThread, IsCalledOnce) {
   EXPECT_EQ(sleepers.end(), std::vector<int>(8, 1));
 }
 
-TEST(EveryThread, AnErrorOfOneIsTheAnswer) {
+TEST_F(EveryThread, AnErrorOfOneIsTheAnswer) {
   Sleepers sleepers(2);
   const pid_t caller = ::gettid();
   const Status done = on_every_thread([&] { return ::gettid() == caller ? 0 : EXDEV; });
@@ -65,7 +73,7 @@ TEST(EveryThread, AnErrorOfOneIsTheAnswer) {
   EXPECT_EQ(done.error().os_errno(), EXDEV);
 }
 
-TEST(EveryThread, WorkersAreReachedFromAFiberWhileThreadsComeAndGo) {
+TEST_F(EveryThread, WorkersAreReachedFromAFiberWhileThreadsComeAndGo) {
   std::atomic<bool> stop{false};
   std::thread maker([&] {
     while (!stop.load()) std::thread([] {}).join();
