@@ -7,12 +7,14 @@ namespace weft::fs {
 DataInFlight::Write::Write(DataInFlight& all) : all_(all) {
   const std::lock_guard guard(all.lock_);
   at_ = all.under_way_.insert(all.under_way_.end(), all.next_++);
+  all.count_.fetch_add(1, std::memory_order_relaxed);
 }
 
 DataInFlight::Write::~Write() {
   const std::lock_guard guard(all_.lock_);
   const bool oldest = at_ == all_.under_way_.begin();
   all_.under_way_.erase(at_);
+  all_.count_.fetch_sub(1, std::memory_order_relaxed);
   if (oldest && all_.waiting_ != 0) all_.ended_.notify_all();
 }
 

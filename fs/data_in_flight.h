@@ -5,11 +5,15 @@
 // Who writes back pages commits first and then writes the data, so that nobody has to wait for the device in between. What makes a
 // transaction durable, or reads what it mapped, waits for the writes begun by then, and only for those.
 //
+// The caller of such a write is answered and sends the next, so nothing else bounds how many there are: who finds them crowded writes its
+// data first.
+//
 // Invariants  W1  a Write begins before its transaction commits, and ends when its data is on the device or the volume has failed
 // Locks       lock_ is a leaf. Nothing that a Write needs in order to end may be held by who waits.
 // Parks       wait_for(). Thread- and fiber-safe. Tests: tests/fs/write_behind_test.cc
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <list>
 
@@ -36,6 +40,9 @@ class DataInFlight {
   };
 
   [[nodiscard]] Moment now();
+  // So many are under way that no more should begin. Does not park.
+  static constexpr std::uint32_t kMost = 256;
+  [[nodiscard]] bool crowded() const noexcept { return count_.load(std::memory_order_relaxed) >= kMost; }
   // Until every Write that had begun by then has ended.
   void wait_for(Moment moment);
   void wait_for_begun() { wait_for(now()); }
@@ -45,7 +52,8 @@ class DataInFlight {
   sched::ConditionVariable ended_;
   Moment next_ = 0;
   std::uint32_t waiting_ = 0;
-  std::list<Moment> under_way_;  // numbers in the order of beginning
+  std::atomic<std::uint32_t> count_{0};  // of under_way_
+  std::list<Moment> under_way_;          // numbers in the order of beginning
 };
 
 }  // namespace weft::fs

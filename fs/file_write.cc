@@ -200,7 +200,8 @@ Status assemble(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::spa
 // All of it in steps; what was written counts in `done`, also on failure.
 Status write_locked(FileSystemCore& fs, Inode& inode, std::uint64_t offset, std::span<const std::byte> from,
                     bool kill_set_id, const WriteAccepted& accepted, std::size_t& done, Lsn& lsn) {
-  const bool behind = accepted != nullptr && (inode.record().flags & kInodeSync) == 0;
+  const bool behind =
+      accepted != nullptr && (inode.record().flags & kInodeSync) == 0 && !fs.volume->data_in_flight().crowded();
   std::size_t step_bytes = planted(Bug::kWriteInBlocks) ? kBlockBytes : kWriteStepBytes;
   while (done < from.size()) {
     const std::uint64_t at = offset + done;

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "fs/data_in_flight.h"
 #include "fs/scrub.h"
@@ -71,12 +72,12 @@ class WriteBehind : public ::testing::Test {
     gate_.close();
   }
   // Begins a write, and returns when it is in force.
-  std::thread start_write() {
+  std::thread start_write(std::uint64_t offset = 0) {
     std::mutex mutex;
     std::condition_variable changed;
     std::size_t accepted = 0;
-    std::thread writer([&, this] {
-      const auto count = fs_->write(file_, 0, to_bytes(kData), false, false, [&](std::size_t how_many) {
+    std::thread writer([&, offset, this] {
+      const auto count = fs_->write(file_, offset, to_bytes(kData), false, false, [&](std::size_t how_many) {
         const std::lock_guard lock(mutex);
         accepted = how_many;
         changed.notify_all();
@@ -95,6 +96,26 @@ class WriteBehind : public ::testing::Test {
   std::unique_ptr<FileSystem> fs_;
   InodeNo file_;
 };
+
+TEST_F(WriteBehind, OfVeryManyNoMoreIsAnsweredBeforeItsDataIsThere) {
+  std::vector<std::thread> writers;
+  for (std::uint64_t i = 0; i < DataInFlight::kMost; ++i) writers.push_back(start_write(i * kData.size()));
+  bool answered_early = false;
+  std::thread one_more([&] {
+    const auto count = fs_->write(file_, DataInFlight::kMost * kData.size(), to_bytes(kData), false, false,
+                                  [&](std::size_t) { answered_early = true; });
+    EXPECT_EQ(count.value_or(0), kData.size());
+  });
+  gate_.open();
+  one_more.join();
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_FALSE(answered_early);
+  // The next may be again.
+  gate_.close();
+  std::thread next = start_write();
+  gate_.open();
+  next.join();
+}
 
 TEST_F(WriteBehind, IsInForceAtOnceAndReadableAsSoonAsItsDataIsThere) {
   std::thread writer = start_write();
