@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -32,15 +33,22 @@ class GateDisk final : public BlockDevice {
     for (const BlockIo& request : requests) {
       std::unique_lock lock(mutex_);
       if (request.op == BlockOp::kFlush && closed_) ++flushes_while_closed_;
-      if (request.op == BlockOp::kWrite && *static_cast<const char*>(request.vectors[0].iov_base) == kData[0])
-        changed_.wait(lock, [&] { return !closed_; });
+      const bool held =
+          request.op == BlockOp::kWrite && *static_cast<const char*>(request.vectors[0].iov_base) == kData[0];
+      held_ += held;
       changed_.notify_all();
+      if (held) changed_.wait(lock, [&] { return !closed_; });
+      held_ -= held;
     }
     return under_.run(requests);
   }
   void close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
+  }
+  void wait_until_held(std::uint32_t writes) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return held_ >= writes; });
   }
   // How many flushes there were while the gate was closed; gives one that should not come some time to come.
   int open() {
@@ -56,6 +64,7 @@ class GateDisk final : public BlockDevice {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool closed_ = false;
+  std::uint32_t held_ = 0;
   int flushes_while_closed_ = 0;
 };
 
@@ -106,6 +115,7 @@ TEST_F(WriteBehind, OfVeryManyNoMoreIsAnsweredBeforeItsDataIsThere) {
                                   [&](std::size_t) { answered_early = true; });
     EXPECT_EQ(count.value_or(0), kData.size());
   });
+  gate_.wait_until_held(DataInFlight::kMost + 1);
   gate_.open();
   one_more.join();
   for (std::thread& writer : writers) writer.join();
