@@ -56,7 +56,7 @@ std::string unless_confined(const Result<Confinement>& done) {
 class Confined : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (test::kThreadSanitizer) GTEST_SKIP() << "not every thread takes a signal";
+    if (test::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer has a thread that takes no signal, and so is refused";
     char name[] = "/tmp/weft-confine-XXXXXX";
     ASSERT_NE(::mkdtemp(name), nullptr);
     folder_ = name;
@@ -186,7 +186,7 @@ TEST_F(Confined, TheWrittenFileIsReplacedAndNothingBesideItsFolder) {
 }
 
 TEST_F(Confined, RootWritesIntoAnothersFolderByTheOneCapabilityItKeeps) {
-  if (::geteuid() != 0) GTEST_SKIP() << "not root";
+  if (::geteuid() != 0) GTEST_SKIP() << "not root: there is no capability to keep";
   const std::string inside = folder_ + "/inside";
   std::filesystem::create_directory(inside);
   ASSERT_EQ(::chmod(inside.c_str(), 0755), 0);
