@@ -1,10 +1,8 @@
 // fsck.weft itself on each golden image: what it prints and its exit status, as text and as JSON, before, during and after the repair.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "tests/support/golden_image.h"
+#include "tests/support/program.h"
 
 namespace weft::tools {
 namespace {
@@ -41,17 +40,10 @@ class FsckGolden : public ::testing::Test {
   }
   // Exit status; what it says is in `said_`.
   int fsck(const Golden& golden, const std::string& options) {
-    const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin/fsck.weft";
     const std::string more = golden.options == "-" ? "" : golden.options + " ";
-    const std::string command = "cd " + folder_ + " && " + program.string() + " " + options + " " + more +
-                                image_name(golden) + " 2>&1 </dev/null";
-    FILE* pipe = ::popen(command.c_str(), "r");
-    said_.clear();
-    std::array<char, 4096> buffer;
-    while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe))
-      said_.append(buffer.data(), count);
-    const int status = ::pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    auto end = test::run_program("fsck.weft", options + " " + more + image_name(golden), folder_);
+    said_ = std::move(end.said);
+    return end.status;
   }
 
   std::vector<Golden> all_;

@@ -1,10 +1,8 @@
 // fsck.weft as it is called: exit codes, and what it leaves alone.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -15,6 +13,7 @@
 #include "fs/superblock.h"
 #include "fs/volume.h"
 #include "kernel/units.h"
+#include "tests/support/program.h"
 #include "tools/open_disk.h"
 
 namespace weft::tools {
@@ -38,14 +37,9 @@ class Fsck : public ::testing::Test {
   // Exit status; what it says is in `said_`.
   int fsck(const std::string& options) { return run(options + " " + path_); }
   int run(const std::string& arguments) {
-    const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "bin/fsck.weft";
-    FILE* pipe = ::popen((program.string() + " </dev/null 2>&1 " + arguments).c_str(), "r");
-    said_.clear();
-    std::array<char, 4096> buffer;
-    while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe))
-      said_.append(buffer.data(), count);
-    const int status = ::pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    auto end = test::run_program("fsck.weft", arguments);
+    said_ = std::move(end.said);
+    return end.status;
   }
   std::string content() {
     std::ifstream file(path_, std::ios::binary);

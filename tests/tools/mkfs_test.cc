@@ -1,10 +1,8 @@
 // mkfs.weft as its users call it: the program itself, on image files in a folder of its own.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -12,15 +10,11 @@
 #include <string>
 
 #include "fs/superblock.h"
+#include "tests/support/program.h"
 #include "tools/open_disk.h"
 
 namespace weft::tools {
 namespace {
-
-struct Outcome {
-  int status = -1;
-  std::string text;  // both streams
-};
 
 class Mkfs : public ::testing::Test {
  protected:
@@ -32,18 +26,7 @@ class Mkfs : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  // Beside this test: build/FLAVOUR/unit/tools and build/FLAVOUR/bin.
-  static Outcome mkfs(const std::string& words) {
-    const auto here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-    const std::string command = (here.parent_path() / "bin/mkfs.weft").string() + " " + words + " 2>&1";
-    Outcome outcome;
-    FILE* pipe = ::popen(command.c_str(), "r");
-    std::array<char, 512> part{};
-    while (std::fgets(part.data(), part.size(), pipe) != nullptr) outcome.text += part.data();
-    const int status = ::pclose(pipe);
-    outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    return outcome;
-  }
+  static test::ProgramEnd mkfs(const std::string& words) { return test::run_program("mkfs.weft", words); }
   fs::DiskSuperblock superblock() {
     auto opened = open_disk(image_, {.read_only = true});
     EXPECT_TRUE(opened) << opened.error().message();
@@ -56,10 +39,10 @@ class Mkfs : public ::testing::Test {
 };
 
 TEST_F(Mkfs, MakesASparseImageWithLabelAndUuid) {
-  const Outcome made =
+  const test::ProgramEnd made =
       mkfs(image_ + " --size 64M -L 'blue whale' -U 12345678-1234-4234-8234-123456789abc --owner 12:34");
-  ASSERT_EQ(made.status, 0) << made.text;
-  EXPECT_NE(made.text.find("64 MiB"), std::string::npos) << made.text;
+  ASSERT_EQ(made.status, 0) << made.said;
+  EXPECT_NE(made.said.find("64 MiB"), std::string::npos) << made.said;
   const fs::DiskSuperblock superblock = this->superblock();
   EXPECT_EQ(superblock.block_count, (64U << 20) / fs::kBlockBytes);
   EXPECT_STREQ(reinterpret_cast<const char*>(superblock.label), "blue whale");
@@ -73,9 +56,9 @@ TEST_F(Mkfs, MakesASparseImageWithLabelAndUuid) {
 TEST_F(Mkfs, LeavesAFileSystemAloneUnlessForced) {
   ASSERT_EQ(mkfs(image_ + " --size 16M").status, 0);
   const fs::DiskUuid first = superblock().uuid;
-  const Outcome refused = mkfs(image_);
+  const test::ProgramEnd refused = mkfs(image_);
   EXPECT_EQ(refused.status, 1);
-  EXPECT_NE(refused.text.find("a weft file system; to overwrite it: --force"), std::string::npos) << refused.text;
+  EXPECT_NE(refused.said.find("a weft file system; to overwrite it: --force"), std::string::npos) << refused.said;
   EXPECT_EQ(superblock().uuid, first);
   EXPECT_EQ(mkfs(image_ + " --force --dry-run").status, 0);
   EXPECT_EQ(superblock().uuid, first) << "a dry run wrote";
@@ -89,9 +72,9 @@ TEST_F(Mkfs, SeesAVolumeOfWhichOnlyTheLastSuperblocksAreLeft) {
     std::fstream file(image_, std::ios::in | std::ios::out | std::ios::binary);
     file << std::string(8192, '\0');
   }
-  const Outcome refused = mkfs(image_);
+  const test::ProgramEnd refused = mkfs(image_);
   EXPECT_EQ(refused.status, 1);
-  EXPECT_NE(refused.text.find("a weft file system"), std::string::npos) << refused.text;
+  EXPECT_NE(refused.said.find("a weft file system"), std::string::npos) << refused.said;
 }
 
 TEST_F(Mkfs, KnowsWhatOthersWrite) {
@@ -101,9 +84,9 @@ TEST_F(Mkfs, KnowsWhatOthersWrite) {
   swap[1029] = 0x07;  // last page
   swap.replace(4096 - 10, 10, "SWAPSPACE2");
   std::ofstream(image_, std::ios::binary) << swap;
-  const Outcome refused = mkfs(image_);
+  const test::ProgramEnd refused = mkfs(image_);
   EXPECT_EQ(refused.status, 1);
-  EXPECT_NE(refused.text.find("swap"), std::string::npos) << refused.text;
+  EXPECT_NE(refused.said.find("swap"), std::string::npos) << refused.said;
 }
 
 TEST_F(Mkfs, DoesNotOverwriteAFileThatIsNotBlank) {
@@ -132,9 +115,9 @@ TEST_F(Mkfs, LeavesNothingBehindWhenItFails) {
 TEST_F(Mkfs, RefusesAnImageThatIsInUse) {
   ASSERT_EQ(mkfs(image_ + " --size 16M").status, 0);
   const auto user = open_disk(image_, {});
-  const Outcome refused = mkfs(image_ + " --force");
+  const test::ProgramEnd refused = mkfs(image_ + " --force");
   EXPECT_EQ(refused.status, 1);
-  EXPECT_NE(refused.text.find("in use by"), std::string::npos) << refused.text;
+  EXPECT_NE(refused.said.find("in use by"), std::string::npos) << refused.said;
 }
 
 TEST_F(Mkfs, TellsWrongUsageFromFailure) {
