@@ -37,24 +37,13 @@
 #include <thread>
 #include <vector>
 
+#include "seeded.h"
+
 namespace {
 
 constexpr std::size_t kBlockBytes = 4096;
 constexpr std::size_t kRecordBytes = 512;
 constexpr int kMaxBlocks = 64;
-
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
-struct Random {
-  std::uint64_t state;
-  std::uint64_t next() { return state = mix(state); }
-  unsigned below(unsigned bound) { return static_cast<unsigned>(next() % bound); }
-};
 
 // The bytes of piece `index` of object `id` in `version`: incompressible, and different for any other triple.
 std::vector<char> content(std::uint64_t id, std::uint64_t version, std::uint64_t index, std::size_t bytes) {

@@ -1,8 +1,10 @@
 // tests/fs/fuse/requests.h - FUSE requests and answers as bytes, for tests that are the kernel's side of a session.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -30,6 +32,15 @@ inline std::string request_of(std::uint32_t opcode, std::uint64_t node, std::str
   header.nodeid = node;
   header.total_extlen = extension_words;
   return raw(header).append(body);
+}
+
+// The structure that an answer's `body` begins with; a shorter body fails the test.
+template <typename T>
+T body_as(std::string_view body) {
+  T value{};
+  EXPECT_GE(body.size(), sizeof value);
+  std::memcpy(&value, body.data(), std::min(body.size(), sizeof value));
+  return value;
 }
 
 // Keeps whole answers, the newest last.

@@ -93,10 +93,7 @@ class Servers {
   }
   template <typename T>
   T body_as() {
-    T value{};
-    EXPECT_GE(body.size(), sizeof value);
-    std::memcpy(&value, body.data(), std::min(body.size(), sizeof value));
-    return value;
+    return test::body_as<T>(body);
   }
 
   // -- Requests in short

@@ -74,10 +74,7 @@ class SessionTest : public ::testing::Test {
   }
   template <typename T>
   T body_as() {
-    T value{};
-    EXPECT_GE(body_.size(), sizeof value);
-    std::memcpy(&value, body_.data(), std::min(body_.size(), sizeof value));
-    return value;
+    return test::body_as<T>(body_);
   }
   std::uint64_t make_file(const std::string& name) {
     EXPECT_EQ(ask(FUSE_MKNOD, 1, raw(fuse_mknod_in{S_IFREG | 0666, 0, 022, 0}) + zero_ended(name)), 0);
