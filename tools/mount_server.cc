@@ -139,6 +139,26 @@ Result<Connection> connect(const fs::fuse::MountRequest& request, unsigned reade
   return Connection{*descriptors, mount.note, mount.type, mount.source};
 }
 
+fs::fuse::SessionOptions session_options_of(const MountOptions& options, const fs::MemoryPlan& memory) {
+  fs::fuse::SessionOptions made;
+  made.writeback = options.writeback;
+  made.check_open = options.check_open;
+  made.max_background = options.max_background;
+  made.buffer_bytes = memory.read_bytes;
+  made.most_references = memory.references;
+  return made;
+}
+
+std::string words_for_people(const MountOptions& options, const Connection& connection, const Confinement& confined) {
+  std::string words;
+  if (!connection.note.empty()) words = "mount.weft: " + connection.note;
+  if (!options.verbose) return words;
+  if (!words.empty()) words += '\n';
+  words += "mount.weft: " + connection.source + " mounted at " + options.directory + " as " + connection.type;
+  if (!confined.held_by.empty()) words += "\nmount.weft: confined: " + confined.held_by;
+  return words;
+}
+
 // `unmounter`: none under a supervisor.
 Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet& signals,
            std::optional<Unmounter>& unmounter) {
@@ -161,12 +181,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
   const fs::MemoryPlan memory = fs::divide_memory(options.memory_bytes);
   server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options, memory, handover)));
 
-  fs::fuse::SessionOptions session_options;
-  session_options.writeback = options.writeback;
-  session_options.check_open = options.check_open;
-  session_options.max_background = options.max_background;
-  session_options.buffer_bytes = memory.read_bytes;
-  session_options.most_references = memory.references;
+  fs::fuse::SessionOptions session_options = session_options_of(options, memory);
   session_options.log = hooks.log;
   session_options.on_finished = [&server, handover] {
     if (handover != nullptr) handover->finished.store(true);
@@ -220,14 +235,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
     return fail(std::move(confined).error());
   }
 
-  std::string message;
-  if (!connection->note.empty()) message = "mount.weft: " + connection->note;
-  if (options.verbose) {
-    if (!message.empty()) message += '\n';
-    message += "mount.weft: " + connection->source + " mounted at " + options.directory + " as " + connection->type;
-    if (!confined->held_by.empty()) message += "\nmount.weft: confined: " + confined->held_by;
-  }
-  hooks.mounted(message);
+  hooks.mounted(words_for_people(options, *connection, *confined));
   if (!confined->missing.empty()) hooks.log("not confined in all ways: " + confined->missing);
 
   std::atomic<bool> ended{false};
