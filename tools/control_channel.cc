@@ -24,6 +24,16 @@ union DescriptorSpace {
 
 }  // namespace
 
+bool server_may_say(const ControlMessage& message, bool mounted) noexcept {
+  if (message.words.size() != 1) return false;
+  switch (message.kind) {
+    case ControlKind::kMount: return !mounted && message.descriptor >= 0;
+    case ControlKind::kServing:
+    case ControlKind::kError: return message.descriptor < 0;
+    default: return false;
+  }
+}
+
 Status send_control(int socket, const ControlMessage& message) {
   Header header{};
   header.kind = message.kind;

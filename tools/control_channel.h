@@ -24,6 +24,10 @@ struct ControlMessage {
   int descriptor = -1;                  // sent: stays the caller's. Received: the caller's from there on
 };
 
+// What a supervisor listens to. A mount is asked for once and before the server has confined itself: one that a hostile image has taken
+// over must not have the supervisor's privileges for the asking.
+[[nodiscard]] bool server_may_say(const ControlMessage& message, bool mounted) noexcept;
+
 Status send_control(int socket, const ControlMessage& message);
 Result<ControlMessage> receive_control(int socket);
 

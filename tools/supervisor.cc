@@ -219,6 +219,11 @@ void Supervisor::hear_server() {
     ::close(std::exchange(control_, -1));
     return;
   }
+  if (!server_may_say(*message, !connection_.descriptors.empty())) {
+    if (message->descriptor >= 0) ::close(message->descriptor);
+    hooks_.log("the server says what no server says; killing it");
+    return kill_server(kKillLimit, SIGKILL);
+  }
   switch (message->kind) {
     case ControlKind::kMount: return connect(*message);
     case ControlKind::kError: refusal_.emplace(static_cast<Errc>(message->number), message->words.at(0)); return;
@@ -284,8 +289,8 @@ void Supervisor::take_signals() {
 }
 
 void Supervisor::server_died(int status) {
-  while (control_ >= 0) hear_server();  // its last words
   server_ = 0;
+  while (control_ >= 0) hear_server();  // its last words
   death_expected_.reset();
   if (!ever_served_ && refusal_) {
     if (!connection_.descriptors.empty()) static_cast<void>(fs::fuse::unmount(options_.directory, true));

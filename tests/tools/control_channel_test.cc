@@ -50,6 +50,23 @@ TEST_F(ControlChannel, KeepsMessagesApart) {
   EXPECT_EQ(receive_control(ends_[1])->words.at(0), "why");
 }
 
+TEST_F(ControlChannel, AServerHasNothingMountedOnceItIs) {
+  const ControlMessage mount{.kind = ControlKind::kMount, .words = {"/image"}, .descriptor = 5};
+  EXPECT_TRUE(server_may_say(mount, false));
+  EXPECT_FALSE(server_may_say(mount, true));
+  EXPECT_FALSE(server_may_say({.kind = ControlKind::kMount, .words = {"/image"}}, false)) << "no lock";
+  EXPECT_FALSE(server_may_say({.kind = ControlKind::kMount, .words = {}, .descriptor = 5}, false));
+}
+
+TEST_F(ControlChannel, AServerSaysOneSentenceAndGivesNothing) {
+  for (const ControlKind kind : {ControlKind::kServing, ControlKind::kError}) {
+    EXPECT_TRUE(server_may_say({.kind = kind, .words = {"text"}}, true));
+    EXPECT_FALSE(server_may_say({.kind = kind, .words = {}}, true));
+    EXPECT_FALSE(server_may_say({.kind = kind, .words = {"text"}, .descriptor = 5}, true));
+  }
+  EXPECT_FALSE(server_may_say({.kind = ControlKind::kConnected, .words = {"text"}}, true));
+}
+
 TEST_F(ControlChannel, SaysWhenTheOtherEndIsGone) {
   ::close(std::exchange(ends_[0], -1));
   const auto got = receive_control(ends_[1]);
