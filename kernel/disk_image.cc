@@ -21,7 +21,10 @@ constexpr std::uint64_t kStale = 1;  // a hash yet to be taken; no content has i
 constexpr std::array<std::byte, DiskImage::kChunkBytes> kZeros{};
 
 // How many chunks lie below one child at `level`; a child at level 1 is a leaf.
-constexpr std::uint64_t chunks_per_child(unsigned level) { return 1ULL << (kFanOutBits * (level - 1)); }
+std::uint64_t chunks_per_child(unsigned level) {
+  WEFT_CHECK(level >= 1);
+  return 1ULL << (kFanOutBits * (level - 1));
+}
 
 }  // namespace
 

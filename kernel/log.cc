@@ -22,7 +22,7 @@ namespace {
 constexpr const char* kNames[] = {"error", "warning", "info", "debug"};
 
 int level_from_environment() noexcept {
-  const char* wanted = std::getenv("WEFT_LOG");
+  const char* wanted = std::getenv("WEFT_LOG");  // NOLINT(concurrency-mt-unsafe): nothing here sets it
   for (int level = 0; wanted != nullptr && level < 4; ++level)
     if (std::string_view(wanted) == kNames[level]) return level;
   return static_cast<int>(LogLevel::kInfo);
@@ -106,11 +106,12 @@ void log_line(LogLevel level, const char* format, ...) noexcept {
   std::uint64_t left_out = 0;
   if (level <= LogLevel::kWarning && !admit(format, left_out)) return;
   if (left_out != 0) {
-    const int lead = std::snprintf(line, sizeof line, "weft: %s: ", kNames[static_cast<int>(level)]);
-    const int more =
-        std::snprintf(line + lead, sizeof line - static_cast<std::size_t>(lead),
-                      "%llu lines like the next one were left out", static_cast<unsigned long long>(left_out));
-    put_line(level, line, static_cast<std::size_t>(lead), static_cast<std::size_t>(lead + more));
+    const auto lead =
+        static_cast<std::size_t>(std::snprintf(line, sizeof line, "weft: %s: ", kNames[static_cast<int>(level)]));
+    const auto more = static_cast<std::size_t>(std::snprintf(line + lead, sizeof line - lead,
+                                                             "%llu lines like the next one were left out",
+                                                             static_cast<unsigned long long>(left_out)));
+    put_line(level, line, lead, lead + more);
   }
   const int lead = std::snprintf(line, sizeof line, "weft: %s: ", kNames[static_cast<int>(level)]);
   const auto room = static_cast<int>(sizeof line) - lead - 1;  // the last byte is for the line's end

@@ -124,7 +124,7 @@ Histogram& Metrics::histogram(std::string_view name, std::string_view help, std:
 
 // Not destroyed: threads that outlive main() may still count.
 Metrics& default_metrics() noexcept {
-  static Metrics& metrics = *new Metrics;
+  static Metrics& metrics = *new Metrics;  // NOLINT(bugprone-unhandled-exception-at-new): at the start, or not at all
   return metrics;
 }
 
@@ -186,17 +186,19 @@ struct PrometheusWriter {
     out += "# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n";
   }
   void number(const std::string& name, const std::string& label, const std::string& value) {
-    out += name + (label.empty() ? "" : "{" + quoted_label(label) + "}") + " " + value + "\n";
+    out += name;
+    if (!label.empty()) out.append("{").append(quoted_label(label)).append("}");
+    out.append(" ").append(value).append("\n");
   }
   void histogram(const std::string& name, const std::string& label, const Histogram::Reading& reading) {
-    const std::string lead = label.empty() ? "" : quoted_label(label) + ",";
+    const std::string bucket = name + "_bucket{" + (label.empty() ? "" : quoted_label(label) + ",") + "le=\"";
     // The same limits every time, as its readers want them: powers of four.
     for (unsigned bits = 2; bits <= 26; bits += 2) {
       const std::uint64_t limit = (std::uint64_t{1} << bits) - 1;
-      out += name + "_bucket{" + lead + "le=\"" + std::to_string(limit) + "\"} " +
-             std::to_string(reading.at_most(limit)) + "\n";
+      out.append(bucket).append(std::to_string(limit)).append("\"} ");
+      out.append(std::to_string(reading.at_most(limit))).append("\n");
     }
-    out += name + "_bucket{" + lead + "le=\"+Inf\"} " + std::to_string(reading.count) + "\n";
+    out.append(bucket).append("+Inf\"} ").append(std::to_string(reading.count)).append("\n");
     number(name + "_sum", label, std::to_string(reading.sum));
     number(name + "_count", label, std::to_string(reading.count));
   }

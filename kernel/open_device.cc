@@ -48,10 +48,10 @@ std::uint32_t direct_alignment(int fd) {
 }
 
 bool device_discards(dev_t device) {
-  const std::string number = std::to_string(major(device)) + ":" + std::to_string(minor(device));
+  const std::string folder = "/sys/dev/block/" + std::to_string(major(device)) + ":" + std::to_string(minor(device));
   // A partition has no queue of its own; its disk's is one up.
-  for (const std::string middle : {"/queue/", "/../queue/"}) {
-    std::ifstream file("/sys/dev/block/" + number + middle + "discard_max_bytes");
+  for (const char* const limit : {"/queue/discard_max_bytes", "/../queue/discard_max_bytes"}) {
+    std::ifstream file(folder + limit);
     std::uint64_t most = 0;
     if (file >> most) return most > 0;
   }

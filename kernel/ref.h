@@ -18,9 +18,6 @@ namespace weft {
 template <typename T>
 class RefCounted {
  public:
-  RefCounted(const RefCounted&) = delete;
-  RefCounted& operator=(const RefCounted&) = delete;
-
   void add_ref() const noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
   void drop_ref() const noexcept {
     // Release: what this holder did happens before the destructor. Acquire: the destructor sees what all holders did.
@@ -33,11 +30,13 @@ class RefCounted {
   [[nodiscard]] bool unique() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
   [[nodiscard]] std::uint32_t ref_count() const noexcept { return count_.load(std::memory_order_relaxed); }
 
- protected:
+ private:
+  friend T;  // nobody else is one
   RefCounted() = default;
+  RefCounted(const RefCounted&) = delete;
+  RefCounted& operator=(const RefCounted&) = delete;
   ~RefCounted() = default;
 
- private:
   mutable std::atomic<std::uint32_t> count_{0};
 };
 

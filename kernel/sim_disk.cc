@@ -65,12 +65,14 @@ Status SimDisk::run(std::span<const BlockIo> requests) {
         // Cut by a write of this very run(): the rest had been started with it.
         if (is_write(io) && !powered_ && power_cuts == power_cuts_) unflushed_.push_back(gather(io, io.offset_bytes));
         status = fail(Errc::kClosed, options_.name + ": the power is off");
-      } else if (is_write(io) && writes_until_cut_ != 0 && --writes_until_cut_ == 0) {
+      } else if (is_write(io) && writes_until_cut_ == 1) {
+        writes_until_cut_ = 0;
         ++counters_.failed;
         unflushed_.push_back(gather(io, io.offset_bytes));
         powered_ = false;
         status = fail(Errc::kClosed, options_.name + ": the power went off");
       } else {
+        if (is_write(io) && writes_until_cut_ != 0) --writes_until_cut_;
         status = execute(io, covered);
         if (!status) ++counters_.failed;
       }

@@ -8,7 +8,7 @@ TaskGroup::~TaskGroup() {
   cancel();
   try {
     (void)join();
-  } catch (...) {
+  } catch (...) {  // NOLINT(bugprone-empty-catch)
     // Whoever wanted to know has not asked.
   }
 }

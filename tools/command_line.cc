@@ -28,9 +28,10 @@ int shift_of(std::string_view unit) {
 
 Result<std::uint64_t> parse_size(std::string_view text) {
   constexpr double kTooMany = 0x1p63;
-  const char* const end = text.data() + text.size();
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
   double number = 0;
-  const auto [after, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  const auto [after, error] = std::from_chars(begin, end, number, std::chars_format::fixed);
   const int shift = error == std::errc() ? shift_of({after, end}) : -1;
   if (shift < 0 || !(number >= 0)) {
     return fail(Errc::kInvalid, fmt::format("'{}' is not a size; write for example 512M, 10G or 2T", text));
@@ -38,7 +39,7 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   if (std::ldexp(number, shift) >= kTooMany) return fail(Errc::kInvalid, fmt::format("{} is too much", text));
   // Whole numbers do not pass through a double, which has 53 bits.
   std::uint64_t whole = 0;
-  if (std::from_chars(text.data(), end, whole).ptr == after) return whole << shift;
+  if (std::from_chars(begin, end, whole).ptr == after) return whole << shift;
   return static_cast<std::uint64_t>(std::ldexp(number, shift));
 }
 
