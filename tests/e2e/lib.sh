@@ -108,9 +108,16 @@ force_umount() {
 }
 
 # own_mounts SECONDS FUNCTION : runs an exported function in a mount name space of its own. What other scripts have mounted
-# goes from there first: such a copy would keep their server alive after their umount.
+# goes from there first: such a copy would keep their server alive after their umount. A bare root has no /etc/mtab, without which
+# fusermount3 does not unmount: there it has one.
 own_mounts() {
-    limit "$1" unshare --mount --propagation private bash -c 'umount -l -a -t fuse.weft,fuseblk.weft 2>/dev/null; '"$2"
+    SCRATCH=$SCRATCH limit "$1" unshare --mount --propagation private bash -c '
+        umount -l -a -t fuse.weft,fuseblk.weft 2>/dev/null
+        if [ ! -e /etc/mtab ]; then
+            etc=$SCRATCH/etc.$$
+            cp -a /etc "$etc" && ln -s /proc/self/mounts "$etc/mtab" && mount --bind "$etc" /etc || exit
+        fi
+        '"$2"
 }
 
 # detach_loops FILE : frees loop devices whose backing file it is, also ones that the server attached.

@@ -220,8 +220,6 @@ fi
 by_user() {
     # One with a name: fusermount3 looks for it.
     local user=(setpriv --reuid nobody --regid nogroup --clear-groups env "HOME=$SCRATCH") other=(setpriv --reuid daemon --regid daemon --clear-groups)
-    local leave=("${user[@]}" fusermount3 -u)
-    [ -e /etc/mtab ] || leave=(umount)  # fusermount3 mounts without it, but does not unmount; a bare root has none
     trap 'umount -l "$SCRATCH/inner" 2>/dev/null' EXIT
     mkdir -p "$SCRATCH/inner" || return
     if ! "${user[@]}" sh -c ': <>/dev/fuse' 2>/dev/null; then
@@ -236,12 +234,12 @@ by_user() {
     "${other[@]}" cat "$SCRATCH/inner/d/first" >/dev/null 2>&1 && { echo "another user can read"; return 1; }
     cat "$SCRATCH/inner/d/first" >/dev/null 2>&1 && { echo "root can read"; return 1; }
     awk -v d="$SCRATCH/inner" '$2 == d && $4 ~ /nosuid/ && $4 ~ /nodev/ { found = 1 } END { exit !found }' /proc/mounts || return
-    limit 60 "${leave[@]}" "$SCRATCH/inner" || return
+    limit 60 "${user[@]}" fusermount3 -u "$SCRATCH/inner" || return
     # Plain fuse: umount(2) does not wait for the server, whose lock on the image a second mount waits for.
     limit 30 "${user[@]}" "$WEFT_BIN/mount.weft" "$SCRATCH/home/own" "$SCRATCH/inner" -o ro </dev/null || return
     [ "$("${user[@]}" cat "$SCRATCH/inner/d/second")" = mine ] || return
     "${user[@]}" touch "$SCRATCH/inner/no" 2>/dev/null && return 1
-    limit 60 "${leave[@]}" "$SCRATCH/inner" || return
+    limit 60 "${user[@]}" fusermount3 -u "$SCRATCH/inner" || return
     local waited=0
     until limit 60 "$WEFT_BIN/fsck.weft" -n -f "$SCRATCH/home/own" >/dev/null; do
         waited=$((waited + 1))
