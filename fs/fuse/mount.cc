@@ -227,13 +227,33 @@ void tune_cache(const std::string& directory, unsigned read_ahead_kib, std::uint
   }
 }
 
+namespace {
+
+// FUSE's control file system, mounted nowhere: where nobody has put it in its usual place (a container), and we may mount. Or -1.
+int detached_control() {
+  const int context = ::fsopen("fusectl", FSOPEN_CLOEXEC);
+  if (context < 0) return -1;
+  const bool made = ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
+  const int control = made ? ::fsmount(context, FSMOUNT_CLOEXEC, 0) : -1;
+  ::close(context);
+  return control;
+}
+
+}  // namespace
+
 int open_abort(const std::string& directory) {
   const auto mount = find_mount([&](const MountLine& line) { return line.directory == directory; });
   if (!mount) return -1;
   // Named by the kernel's own form of a device number.
   const std::uint64_t connection = (std::uint64_t{mount->device_major} << 20) | mount->device_minor;
-  const std::string path = "/sys/fs/fuse/connections/" + std::to_string(connection) + "/abort";
-  return ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  const std::string name = std::to_string(connection) + "/abort";
+  const int usual = ::open(("/sys/fs/fuse/connections/" + name).c_str(), O_WRONLY | O_CLOEXEC);
+  if (usual >= 0 || errno != ENOENT) return usual;
+  const int control = detached_control();
+  if (control < 0) return -1;
+  const int found = ::openat(control, name.c_str(), O_WRONLY | O_CLOEXEC);
+  ::close(control);
+  return found;
 }
 
 std::optional<std::string> mount_point_of_device(unsigned long device) {

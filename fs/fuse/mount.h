@@ -53,7 +53,7 @@ inline constexpr std::uint64_t kDirtyBytes = 128 << 20;
 void tune_cache(const std::string& directory, unsigned read_ahead_kib, std::uint64_t dirty_bytes);
 
 // A descriptor that ends the connection of the mount at `directory` when something is written to it, without the server's help:
-// everybody who waits there gets ENOTCONN. -1 where /sys/fs/fuse/connections does not have it.
+// everybody who waits there gets ENOTCONN. -1 where fusectl is not mounted, and cannot be.
 int open_abort(const std::string& directory);
 
 // The line of /proc/self/mountinfo whose file system is on block device `device` (as st_rdev); its mount point.
