@@ -68,7 +68,7 @@ AR := ar
 CXXFLAGS := -std=c++23 -O2 -g1 -pthread -fno-omit-frame-pointer -ftls-model=initial-exec \
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wimplicit-fallthrough $(WERROR)
 VERSION := 0.1.0
-CPPFLAGS := -I. $(if $(filter planted,$(FLAVOUR)),-DWEFT_PLANTED_BUGS=1) -MMD -MP -DWEFT_VERSION='"$(VERSION)"'
+CPPFLAGS := -I. -DWEFT_SHORT_TRY $(if $(filter planted,$(FLAVOUR)),-DWEFT_PLANTED_BUGS=1) -MMD -MP -DWEFT_VERSION='"$(VERSION)"'
 LDFLAGS := -pthread -Wl,--as-needed
 LDLIBS := -lfuse3 -luring -lboost_context -lisal -lblkid -lfmt
 # What a program does better with, and does without: tools/system_call_filter.cc asks for the same header.

@@ -4,6 +4,9 @@
 //   auto superblock = TRY(read_superblock(device));      // passes the error on to the caller
 //
 // Nothing in Weft throws; every fallible function returns one of these and no caller may ignore it.
+//
+// TRY is a short name, so only those who define WEFT_SHORT_TRY get it: this tree does, and whoever uses an installed library
+// may. WEFT_TRY is there always; headers use that one.
 #pragma once
 
 #include <expected>
@@ -27,7 +30,10 @@ inline std::unexpected<Error> fail(Errc code, std::string message) {
 
 // Evaluates to the value of `expression`, or returns its error from the enclosing function. A statement
 // expression (g++ and clang both have them) so that it works in the middle of another expression.
-#define TRY(expression) WEFT_TRY_AS(WEFT_TRY_NAME(__COUNTER__), expression)
+#define WEFT_TRY(expression) WEFT_TRY_AS(WEFT_TRY_NAME(__COUNTER__), expression)
+#ifdef WEFT_SHORT_TRY
+#define TRY(expression) WEFT_TRY(expression)
+#endif
 // A name of its own each time: the expression may be a lambda that has TRYs in it.
 #define WEFT_TRY_NAME(number) WEFT_TRY_JOIN(try_result_, number)
 #define WEFT_TRY_JOIN(left, right) left##right

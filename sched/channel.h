@@ -22,7 +22,7 @@ class Channel {
 
   Status send(T&& value, Deadline deadline = Deadline::never()) {
     std::unique_lock guard(lock_);
-    TRY(room_.wait_until(guard, deadline, [this] { return closed_ || values_.size() < capacity_; }));
+    WEFT_TRY(room_.wait_until(guard, deadline, [this] { return closed_ || values_.size() < capacity_; }));
     if (closed_) return fail(Errc::kClosed);
     values_.push_back(std::move(value));
     guard.unlock();
@@ -33,7 +33,7 @@ class Channel {
 
   Result<T> receive(Deadline deadline = Deadline::never()) {
     std::unique_lock guard(lock_);
-    TRY(filled_.wait_until(guard, deadline, [this] { return closed_ || !values_.empty(); }));
+    WEFT_TRY(filled_.wait_until(guard, deadline, [this] { return closed_ || !values_.empty(); }));
     if (values_.empty()) return fail(Errc::kClosed);
     T value = std::move(values_.front());
     values_.pop_front();

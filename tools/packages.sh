@@ -57,6 +57,9 @@ fuse2fs               a peer: ext4 through FUSE
 e2fsprogs             a peer: ext4 on a loop device
 xfsprogs              a peer: xfs on a loop device
 pkgconf               builds libfuse's passthrough_ll, a peer
+libboost-fiber-dev    a peer: Boost.Fiber
+libtbb-dev            a peer: oneTBB
+golang-go             a peer: goroutines
 LIST
       ;;
     *) echo "tools/packages.sh: no such group: $1" >&2; exit 2 ;;
