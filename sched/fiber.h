@@ -36,6 +36,7 @@ struct FiberState {
   Scheduler* scheduler = nullptr;        // null: a plain thread stands in for the fiber
   std::atomic<Worker*> pinned{nullptr};  // runs nowhere else
   Stack stack;
+  std::size_t stack_bytes = 0;  // wanted; 0: the runtime's usual size
   std::move_only_function<void()> body;
 
   std::atomic<FiberPhase> phase{FiberPhase::kQueued};  // for people

@@ -12,6 +12,14 @@
 
 namespace weft::sched {
 
+// Whether "weft: fiber NAME overflowed its N KiB stack" is said, with where it was, before the fault ends the process. Of
+// every other fault nothing is changed.
+enum class OverflowReport : std::uint8_t {
+  kOff,
+  kUnlessHandled,  // not where the program has a handler of its own for SIGSEGV or SIGBUS when the runtime begins
+  kAlways,         // and then goes on to the program's handler
+};
+
 struct WorkerCounters {
   std::uint64_t switches = 0;  // to a fiber
   std::uint64_t parks = 0;     // fibers that began to wait

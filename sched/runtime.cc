@@ -15,6 +15,7 @@ Result<Runtime> Runtime::create(const Options& options) {
                                         .use_io_uring = options.use_io_uring,
                                         .open_files_only = options.open_files_only,
                                         .idle_spin = options.idle_spin,
+                                        .overflow_report = options.overflow_report,
                                         .simulated = false})));
 }
 

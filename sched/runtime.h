@@ -37,6 +37,7 @@ class Runtime {
     // A worker with nothing to do looks about for so long before it sleeps, since a sleep and its wake cost 40-140 us; it
     // yields to other threads meanwhile. Zero saves the power.
     std::chrono::nanoseconds idle_spin{30'000};
+    OverflowReport overflow_report = OverflowReport::kUnlessHandled;
   };
 
   // kNoMemory, kIo when threads or rings cannot be made.

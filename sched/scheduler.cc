@@ -37,7 +37,10 @@ std::chrono::nanoseconds now() noexcept {
 }
 
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), stacks_(options.stack_bytes), offload_(std::make_unique<OffloadPool>()) {}
+    : options_(options),
+      stacks_(options.stack_bytes),
+      overflow_watch_(options.overflow_report),
+      offload_(std::make_unique<OffloadPool>()) {}
 
 Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& options) {
   std::unique_ptr<Scheduler> made(new Scheduler(options));

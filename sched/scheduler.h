@@ -24,6 +24,7 @@
 #include "sched/fiber.h"
 #include "sched/injector.h"
 #include "sched/inspect.h"
+#include "sched/overflow.h"
 #include "sched/stack.h"
 #include "sched/worker.h"
 
@@ -38,6 +39,7 @@ struct SchedulerOptions {
   bool use_io_uring = true;
   bool open_files_only = false;
   std::chrono::nanoseconds idle_spin{30'000};
+  OverflowReport overflow_report = OverflowReport::kOff;
   bool simulated = false;
 };
 
@@ -88,7 +90,8 @@ class Scheduler {
   [[nodiscard]] bool work_visible() const noexcept;
 
   const SchedulerOptions options_;
-  StackPool stacks_;
+  StackDepot stacks_;
+  OverflowWatch overflow_watch_;
   std::unique_ptr<OffloadPool> offload_;
   std::vector<std::unique_ptr<Worker>> workers_;
   Injector injector_;

@@ -1,15 +1,22 @@
 // sched/stack.h - fiber stacks: guarded, pooled, touched only as deep as they are used.
 //
-// Stacks are cut from slabs of address space. Each has a guard below it, by MADV_GUARD_INSTALL where the kernel has it (Linux
-// 6.13: no extra mapping, hundreds of thousands of stacks) and by mprotect elsewhere (two mappings a stack, so about
-// vm.max_map_count / 2 of them). Running over the end is a fault, never a write into a neighbour. Of those given back a few keep
-// their memory; what many fibers at once have touched goes back to the system when they end.
+//   worker's magazine  ->  StackDepot  ->  StackPool, one for each size  ->  slabs of address space
 //
-// Invariants   K1  a stack is in the pool or with one fiber, never both
+// Each stack has a guard below it, by MADV_GUARD_INSTALL where the kernel has it (Linux 6.13: no extra mapping, hundreds of
+// thousands of stacks) and by mprotect elsewhere (two mappings a stack, so about vm.max_map_count / 2 of them). Running over
+// the end is a fault (reported by overflow.h), never a write into a neighbour, for frames smaller than the guard. Of the stacks
+// given back a few keep their memory; what many fibers at once have touched goes back to the system when they end.
+//
+// Sizes: the runtime's own, and powers of two from 16 KiB to 64 MiB for fibers that ask for another.
+//
+// Invariants   K1  a stack is in its pool or with one fiber, never both
+//              K2  slabs live as long as their pool
 // Thread-safe. Nothing parks. Tests: tests/sched/stack_test.cc.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "kernel/result.h"
@@ -18,9 +25,18 @@
 namespace weft::sched {
 
 struct Stack {
-  std::byte* bottom = nullptr;  // lowest usable byte; the guard lies right below
+  static constexpr std::size_t kGuardBytes = 64 * 1024;  // address space only; one frame may be so large
+  std::byte* bottom = nullptr;                           // lowest usable byte; the guard lies right below
   std::size_t size_bytes = 0;
   explicit operator bool() const noexcept { return bottom != nullptr; }
+  [[nodiscard]] bool holds(const void* address) const noexcept {
+    const auto* byte = static_cast<const std::byte*>(address);
+    return byte >= bottom && byte < bottom + size_bytes;
+  }
+  [[nodiscard]] bool guards(const void* address) const noexcept {
+    const auto* byte = static_cast<const std::byte*>(address);
+    return byte >= bottom - kGuardBytes && byte < bottom;
+  }
 };
 
 class StackPool {
@@ -37,6 +53,10 @@ class StackPool {
 
   [[nodiscard]] std::size_t stack_bytes() const noexcept { return size_bytes_; }
   [[nodiscard]] std::size_t made() const noexcept;  // stacks that exist, in use or not
+  [[nodiscard]] std::size_t free() const noexcept;
+  // How deep the deepest of the stacks that have memory now was ever used, in whole pages. Asks the kernel about all of them:
+  // takes long.
+  [[nodiscard]] std::size_t high_water_bytes() const;
 
  private:
   struct Slab {
@@ -46,11 +66,51 @@ class StackPool {
   Status grow();
 
   const std::size_t size_bytes_;
+  const std::size_t most_warm_;  // with memory
+  const std::size_t slab_stacks_;
   mutable Spinlock lock_;  // guards all below
   std::vector<Stack> warm_;
   std::vector<Stack> cold_;  // without memory
   std::vector<Slab> slabs_;
   std::size_t made_ = 0;
+};
+
+// How much of `stack` has memory now, from its lowest touched page to the top.
+std::size_t touched_bytes(const Stack& stack);
+
+struct StackUse {
+  std::size_t stack_bytes = 0;
+  std::size_t made = 0;
+  std::size_t with_fibers = 0;       // or in a worker's magazine
+  std::size_t high_water_bytes = 0;  // 0 if not asked for
+};
+
+class StackDepot {
+ public:
+  static constexpr std::size_t kSmallestBytes = 16 * 1024, kLargestBytes = 64 * 1024 * 1024;
+
+  explicit StackDepot(std::size_t usual_bytes) : usual_(usual_bytes) {}
+  ~StackDepot();
+  StackDepot(const StackDepot&) = delete;
+  StackDepot& operator=(const StackDepot&) = delete;
+
+  // Of the smallest size that has `size_bytes`; 0: the usual. kInvalid: more than the largest. kNoMemory as StackPool.
+  Result<Stack> take(std::size_t size_bytes = 0);
+  void give(Stack stack) noexcept;
+
+  [[nodiscard]] std::size_t usual_bytes() const noexcept { return usual_.stack_bytes(); }
+  [[nodiscard]] std::size_t made() const noexcept;
+  // Of all sizes in use.
+  [[nodiscard]] std::vector<StackUse> use(bool with_high_water) const;
+
+ private:
+  static constexpr std::size_t kSizes = 13;  // 16 KiB << 12 is the largest
+  static_assert(kSmallestBytes << (kSizes - 1) == kLargestBytes);
+  StackPool* pool_of(std::size_t size_bytes);
+
+  StackPool usual_;
+  Spinlock making_;                          // guards that a pool is made once
+  std::atomic<StackPool*> pools_[kSizes]{};  // made at first use
 };
 
 }  // namespace weft::sched

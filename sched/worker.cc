@@ -57,10 +57,10 @@ void Worker::fiber_main() {
 }
 
 void Worker::bind_stack(FiberState& fiber) noexcept {
-  if (stack_count_ > 0) {
+  if (fiber.stack_bytes == 0 && stack_count_ > 0) {
     fiber.stack = stacks_[--stack_count_];
   } else {
-    auto taken = scheduler_.stacks_.take();
+    auto taken = scheduler_.stacks_.take(fiber.stack_bytes);
     if (!taken) {
       std::fprintf(stderr, "weft: fiber \"%s\" cannot start: %s\n", fiber.name, taken.error().message().c_str());
       std::abort();
@@ -71,7 +71,7 @@ void Worker::bind_stack(FiberState& fiber) noexcept {
 }
 
 void Worker::give_stack(Stack stack) noexcept {
-  if (stack_count_ < stacks_.size()) {
+  if (stack_count_ < stacks_.size() && stack.size_bytes == scheduler_.stacks_.usual_bytes()) {
     stacks_[stack_count_++] = stack;
   } else {
     scheduler_.stacks_.give(stack);
@@ -356,6 +356,7 @@ void Worker::sleep() noexcept {
 
 void Worker::run() {
   set_current_worker(this);
+  const SignalStack signal_stack(scheduler_.overflow_watch_.installed());
   while (!scheduler_.stopping_.load(std::memory_order_acquire)) {
     FiberState* fiber = pick();
     if (fiber == nullptr) fiber = search();

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace weft::sched {
@@ -67,11 +68,56 @@ TEST(StackPoolDeathTest, RunningOverTheEndIsAFault) {
 }
 
 TEST(StackPool, AnImpossibleWishIsAnErrorWithAdvice) {
-  StackPool pool(std::size_t{1} << 45);
+  StackPool pool(std::size_t{1} << 47);
   auto stack = pool.take();
   ASSERT_FALSE(stack);
   EXPECT_EQ(stack.error(), Errc::kNoMemory);
   EXPECT_NE(stack.error().message().find("vm.max_map_count"), std::string::npos);
+}
+
+TEST(StackPool, HighWaterIsTheDeepestThatWasTouched) {
+  StackPool pool(64 * 1024);
+  auto first = pool.take();
+  auto second = pool.take();
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(touched_bytes(*first), 0U);
+  first->bottom[first->size_bytes - 1] = std::byte{1};
+  EXPECT_EQ(touched_bytes(*first), 4096U);
+  second->bottom[second->size_bytes - 3 * 4096] = std::byte{1};
+  EXPECT_EQ(touched_bytes(*second), 3 * 4096U);
+  pool.give(*first);
+  pool.give(*second);
+  EXPECT_EQ(pool.high_water_bytes(), 3 * 4096U);
+}
+
+TEST(StackDepot, GivesTheSmallestSizeThatIsLargeEnough) {
+  StackDepot depot(96 * 1024);
+  const std::pair<std::size_t, std::size_t> wishes[] = {
+      {0, 96 * 1024},         {96 * 1024, 96 * 1024},  {70 * 1024, 96 * 1024}, {1, 16 * 1024},
+      {16 * 1024, 16 * 1024}, {17 * 1024, 32 * 1024},  {64 * 1024, 64 * 1024}, {97 * 1024, 128 * 1024},
+      {8 << 20, 8 << 20},     {64 << 20, 64ULL << 20},
+  };
+  for (const auto& [wish, size] : wishes) {
+    auto stack = depot.take(wish);
+    ASSERT_TRUE(stack.has_value()) << wish;
+    EXPECT_EQ(stack->size_bytes, size) << wish;
+    stack->bottom[0] = std::byte{1};
+    stack->bottom[size - 1] = std::byte{1};
+    depot.give(*stack);
+    auto again = depot.take(wish);
+    ASSERT_TRUE(again.has_value());
+    EXPECT_EQ(again->bottom, stack->bottom) << "goes back to where it came from";
+    depot.give(*again);
+  }
+  auto too_large = depot.take((64 << 20) + 1);
+  ASSERT_FALSE(too_large);
+  EXPECT_EQ(too_large.error(), Errc::kInvalid);
+  auto one = depot.take(32 * 1024);
+  ASSERT_TRUE(one.has_value());
+  const auto uses = depot.use(true);
+  EXPECT_EQ(uses.size(), 7U);
+  for (const StackUse& use : uses) EXPECT_EQ(use.with_fibers, use.stack_bytes == 32 * 1024 ? 1U : 0U);
+  depot.give(*one);
 }
 
 }  // namespace
