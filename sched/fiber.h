@@ -42,6 +42,7 @@ struct FiberState {
   std::atomic<FiberPhase> phase{FiberPhase::kQueued};  // for people
   std::atomic<const char*> wait_reason{nullptr};
   std::uint64_t id = 0;
+  std::int64_t ready_ns = 0;  // when it was last made ready, if somebody observes; by the one who does that
 
   Spinlock cancel_lock;
   std::atomic<bool> stop_requested{false};  // set under cancel_lock
