@@ -5,8 +5,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "kernel/function_ref.h"
+#include "sched/current.h"
 #include "sched/fiber.h"
 #include "sched/observer.h"
+#include "sched/runtime.h"
 
 namespace weft::sched {
 namespace {
@@ -74,40 +77,48 @@ TEST(Trace, OfNothingIsATraceStill) {
   EXPECT_TRUE(trace["traceEvents"].is_array());
 }
 
+// What the fiber that is named so would note of itself.
+void on_a_fiber(const char* name, FunctionRef<void(FiberState&)> body) {
+  auto runtime = Runtime::create({.workers = 1});
+  ASSERT_TRUE(runtime.has_value());
+  runtime->spawn(name, [&] { body(*current_fiber()); }).join();
+}
+
 TEST(Observer, KeepsTheNewestEventsInTheirOrder) {
-  Observer observer(false);
-  FiberState fiber("busy", [] {});
-  fiber.id = 7;
-  observer.note(TraceKind::kSpawn, &fiber, 0, 1);
-  EXPECT_TRUE(observer.take_trace().empty()) << "nobody has asked";
-  observer.start_trace(8);
-  for (int i = 1; i <= 21; ++i) observer.note(TraceKind::kSpawn, &fiber, 0, i);
-  auto events = observer.take_trace();
-  ASSERT_EQ(events.size(), 8U);
-  for (int i = 0; i < 8; ++i) EXPECT_EQ(events[static_cast<std::size_t>(i)].at_ns, 14 + i);
-  EXPECT_EQ(events[0].fiber, 7U);
-  EXPECT_STREQ(events[0].name, "busy");
-  observer.note(TraceKind::kSpawn, &fiber, 0, 30);
-  EXPECT_TRUE(observer.take_trace().empty());
+  on_a_fiber("busy", [](FiberState& fiber) {
+    Observer observer(false);
+    observer.note(TraceKind::kSpawn, &fiber, 0, 1);
+    EXPECT_TRUE(observer.take_trace().empty()) << "nobody has asked";
+    observer.start_trace(8);
+    for (int i = 1; i <= 21; ++i) observer.note(TraceKind::kSpawn, &fiber, 0, i);
+    auto events = observer.take_trace();
+    ASSERT_EQ(events.size(), 8U);
+    for (int i = 0; i < 8; ++i) EXPECT_EQ(events[static_cast<std::size_t>(i)].at_ns, 14 + i);
+    EXPECT_EQ(events[0].fiber, fiber.id);
+    EXPECT_STREQ(events[0].name, "busy");
+    observer.note(TraceKind::kSpawn, &fiber, 0, 30);
+    EXPECT_TRUE(observer.take_trace().empty());
+  });
 }
 
 TEST(Observer, CountsFromReadyToRunningAndTheSlice) {
-  Observer observer(true);
-  FiberState fiber("timed", [] {});
-  for (int i = 0; i < 100; ++i) {
-    const std::int64_t base = 1'000'000 * (i + 1);
-    observer.becomes_ready(fiber, TraceKind::kWake, nullptr, base);
-    observer.runs(fiber, base + (i < 90 ? 1'000 : 50'000));
-    observer.leaves(fiber, TraceKind::kPark, base + 60'000);
-  }
-  Histogram::Reading waits, slices;
-  observer.wait_to_run().add_to(waits);
-  observer.slices().add_to(slices);
-  EXPECT_EQ(waits.count, 100U);
-  EXPECT_EQ(slices.count, 100U);
-  EXPECT_NEAR(static_cast<double>(waits.quantile(0.5)), 1'000, 125);
-  EXPECT_NEAR(static_cast<double>(waits.quantile(0.99)), 50'000, 6'250);
-  EXPECT_NEAR(static_cast<double>(slices.quantile(0.5)), 59'000, 7'375);
+  on_a_fiber("timed", [](FiberState& fiber) {
+    Observer observer(true);
+    for (int i = 0; i < 100; ++i) {
+      const std::int64_t base = 1'000'000 * (i + 1);
+      observer.becomes_ready(fiber, TraceKind::kWake, nullptr, base);
+      observer.runs(fiber, base + (i < 90 ? 1'000 : 50'000));
+      observer.leaves(fiber, TraceKind::kPark, base + 60'000);
+    }
+    Histogram::Reading waits, slices;
+    observer.wait_to_run().add_to(waits);
+    observer.slices().add_to(slices);
+    EXPECT_EQ(waits.count, 100U);
+    EXPECT_EQ(slices.count, 100U);
+    EXPECT_NEAR(static_cast<double>(waits.quantile(0.5)), 1'000, 125);
+    EXPECT_NEAR(static_cast<double>(waits.quantile(0.99)), 50'000, 6'250);
+    EXPECT_NEAR(static_cast<double>(slices.quantile(0.5)), 59'000, 7'375);
+  });
 }
 
 }  // namespace
