@@ -55,6 +55,7 @@ class Worker {
   [[nodiscard]] Reactor& reactor() noexcept { return *reactor_; }
   [[nodiscard]] Timers& timers() noexcept { return timers_; }
   [[nodiscard]] bool simulated() const noexcept { return order_ != nullptr; }
+  [[nodiscard]] SimulatedOrder* order() const noexcept { return order_; }
 
   // Of the current fiber. It may come back on another worker.
   void yield_current() noexcept;
