@@ -1,25 +1,20 @@
 #include "sched/condition_variable.h"
 
+#include "sched/current.h"
+
 namespace weft::sched {
 
-Outcome ConditionVariable::wait_once(std::unique_lock<Mutex>& lock, Deadline deadline, bool cancellable) {
-  Waiter waiter;
-  {
-    // Queued before the mutex is let go: a notify after that cannot miss it.
-    const std::lock_guard guard(queue_lock_);
-    queue_.push_back(waiter);
-  }
-  lock.unlock();
-  const Outcome outcome = waiter.park("condition", deadline, cancellable);
-  if (outcome != Outcome::kNotified) {
-    const std::lock_guard guard(queue_lock_);
-    queue_.remove(waiter);
-  }
-  lock.lock();
-  return outcome;
+void ConditionVariable::enqueue(Waiter& waiter) noexcept {
+  const std::lock_guard guard(queue_lock_);
+  queue_.push_back(waiter);
 }
 
-void ConditionVariable::notify_one() {
+void ConditionVariable::leave(Waiter& waiter) noexcept {
+  const std::lock_guard guard(queue_lock_);
+  queue_.remove(waiter);
+}
+
+void ConditionVariable::notify_one() noexcept {
   simulation_point();
   Waiter* waiter = nullptr;
   {
@@ -29,18 +24,19 @@ void ConditionVariable::notify_one() {
   if (waiter != nullptr) waiter->resume();
 }
 
-void ConditionVariable::notify_all() {
+void ConditionVariable::notify_all() noexcept {
   simulation_point();
+  wake_all();
+}
+
+void ConditionVariable::wake_all() noexcept {
   // Those who begin to wait meanwhile are not meant.
   WaitQueue claimed;
   {
     const std::lock_guard guard(queue_lock_);
-    while (Waiter* waiter = queue_.claim_first()) claimed.push_back(*waiter);
+    claimed.take_claimed(queue_);
   }
-  while (Waiter* waiter = claimed.front()) {
-    claimed.remove(*waiter);
-    waiter->resume();
-  }
+  claimed.resume_all();
 }
 
 }  // namespace weft::sched

@@ -1,16 +1,24 @@
-// sched/condition_variable.h - wait for a condition under a sched::Mutex.
+// sched/condition_variable.h - wait until something is so, under a lock.
 //
-// As std::condition_variable, for fibers and plain threads: wake-ups may come without cause, so use the forms with a predicate.
-// The forms that return a Status are cancellation points: kTimedOut, kCancelled; the mutex is held again whatever they return.
+// As std::condition_variable_any, for fibers and plain threads, with any lock that has lock() and unlock(): a std::unique_lock
+// of a Mutex, a std::shared_lock of a SharedMutex. Wake-ups may come without cause, so use the forms with a predicate. All
+// waits park, and hold the lock again when they return.
+//
+// The forms with a Deadline return a Status and are cancellation points: kTimedOut, kCancelled. The forms of the standard library
+// (time points, durations, std::stop_token) do not end because the fiber is asked to stop, but for its own token given as one.
 // Tests: tests/sched/condition_variable_test.cc.
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
+#include <stop_token>
+#include <utility>
 
 #include "kernel/result.h"
 #include "sched/deadline.h"
 #include "sched/mutex.h"
+#include "sched/steady_clock.h"
 
 namespace weft::sched {
 
@@ -24,36 +32,98 @@ class ConditionVariable {
   ConditionVariable(const ConditionVariable&) = delete;
   ConditionVariable& operator=(const ConditionVariable&) = delete;
 
-  void wait(std::unique_lock<Mutex>& lock) { wait_once(lock, Deadline::never(), false); }
-  template <typename Predicate>
-  void wait(std::unique_lock<Mutex>& lock, Predicate predicate) {
+  // Do not park. The lock need not be held.
+  void notify_one() noexcept;
+  void notify_all() noexcept;
+
+  template <typename Lock>
+  void wait(Lock& lock) {
+    wait_once(lock, Deadline::never(), false, nullptr);
+  }
+  template <typename Lock, typename Predicate>
+  void wait(Lock& lock, Predicate predicate) {
     while (!predicate()) wait(lock);
   }
 
-  // What the predicate says at the end.
-  template <typename Predicate>
-  bool wait_for(std::unique_lock<Mutex>& lock, std::chrono::nanoseconds timeout, Predicate predicate) {
-    const Deadline deadline = Deadline::after(timeout);
-    while (!predicate())
-      if (wait_once(lock, deadline, false) == Outcome::kTimedOut) return predicate();
-    return true;
-  }
   // Success: the predicate holds.
-  template <typename Predicate>
-  Status wait_until(std::unique_lock<Mutex>& lock, Deadline deadline, Predicate predicate) {
+  template <typename Lock, typename Predicate>
+  Status wait_until(Lock& lock, Deadline deadline, Predicate predicate) {
     while (!predicate()) {
-      const Outcome outcome = wait_once(lock, deadline, true);
+      const Outcome outcome = wait_once(lock, deadline, true, nullptr);
       if (outcome == Outcome::kNotified || predicate()) continue;
-      return fail(outcome == Outcome::kCancelled ? Errc::kCancelled : Errc::kTimedOut);
+      return status_of(outcome);
     }
     return {};
   }
 
-  void notify_one();
-  void notify_all();
+  template <typename Lock, typename Clock, typename Duration>
+  std::cv_status wait_until(Lock& lock, const std::chrono::time_point<Clock, Duration>& at) {
+    return cv_status_of(wait_once(lock, deadline_at(at), false, nullptr));
+  }
+  template <typename Lock, typename Rep, typename Period>
+  std::cv_status wait_for(Lock& lock, const std::chrono::duration<Rep, Period>& timeout) {
+    return cv_status_of(wait_once(lock, deadline_after(timeout), false, nullptr));
+  }
+  // What the predicate says at the end.
+  template <typename Lock, typename Clock, typename Duration, typename Predicate>
+  bool wait_until(Lock& lock, const std::chrono::time_point<Clock, Duration>& at, Predicate predicate) {
+    return wait_stoppable(lock, nullptr, deadline_at(at), predicate);
+  }
+  template <typename Lock, typename Rep, typename Period, typename Predicate>
+  bool wait_for(Lock& lock, const std::chrono::duration<Rep, Period>& timeout, Predicate predicate) {
+    return wait_stoppable(lock, nullptr, deadline_after(timeout), predicate);
+  }
+  template <typename Lock, typename Predicate>
+  bool wait(Lock& lock, const std::stop_token& token, Predicate predicate) {
+    return wait_with(lock, token, Deadline::never(), predicate);
+  }
+  template <typename Lock, typename Clock, typename Duration, typename Predicate>
+  bool wait_until(Lock& lock, const std::stop_token& token, const std::chrono::time_point<Clock, Duration>& at,
+                  Predicate predicate) {
+    return wait_with(lock, token, deadline_at(at), predicate);
+  }
+  template <typename Lock, typename Rep, typename Period, typename Predicate>
+  bool wait_for(Lock& lock, const std::stop_token& token, const std::chrono::duration<Rep, Period>& timeout,
+                Predicate predicate) {
+    return wait_with(lock, token, deadline_after(timeout), predicate);
+  }
 
  private:
-  Outcome wait_once(std::unique_lock<Mutex>& lock, Deadline deadline, bool cancellable);
+  static std::cv_status cv_status_of(Outcome outcome) noexcept {
+    return outcome == Outcome::kTimedOut ? std::cv_status::timeout : std::cv_status::no_timeout;
+  }
+
+  template <typename Lock>
+  Outcome wait_once(Lock& lock, Deadline deadline, bool cancellable, const std::stop_token* token) {
+    Waiter waiter;
+    enqueue(waiter);  // before the lock is let go: a notify after that cannot miss it
+    // A stop requested from here on finds it queued. One that came before has told those who waited then.
+    if (token != nullptr && token->stop_requested() && waiter.claim(Outcome::kCancelled)) {
+      leave(waiter);
+      return Outcome::kCancelled;
+    }
+    lock.unlock();
+    const Outcome outcome = waiter.park("condition", deadline, cancellable);
+    if (outcome != Outcome::kNotified) leave(waiter);
+    lock.lock();
+    return outcome;
+  }
+  template <typename Lock, typename Predicate>
+  bool wait_stoppable(Lock& lock, const std::stop_token* token, Deadline deadline, Predicate& predicate) {
+    while (!predicate()) {
+      if (token != nullptr && token->stop_requested()) return false;
+      if (wait_once(lock, deadline, false, token) != Outcome::kNotified) return predicate();
+    }
+    return true;
+  }
+  template <typename Lock, typename Predicate>
+  bool wait_with(Lock& lock, const std::stop_token& token, Deadline deadline, Predicate& predicate) {
+    const std::stop_callback wake(token, [this]() noexcept { wake_all(); });
+    return wait_stoppable(lock, &token, deadline, predicate);
+  }
+  void enqueue(Waiter& waiter) noexcept;
+  void leave(Waiter& waiter) noexcept;
+  void wake_all() noexcept;
 
   Spinlock queue_lock_;
   WaitQueue queue_;  // guarded by queue_lock_

@@ -1,6 +1,7 @@
 // sched/mutex.h - mutual exclusion for fibers and plain threads alike.
 //
-// Lockable as std::lock_guard, std::unique_lock and std::shared_lock want it. lock() parks a fiber and blocks a thread. Owned by
+// Named as std::timed_mutex and std::shared_timed_mutex, so lockable by std::lock_guard, std::unique_lock, std::scoped_lock and
+// std::shared_lock. lock() parks a fiber and blocks a thread. Owned by
 // the fiber, not its thread: it may be unlocked on another worker. Not recursive.
 //
 // Mutex: a newcomer may overtake those who wait, but one that has been overtaken once is handed the lock. One atomic when free.
@@ -19,6 +20,7 @@
 #include "sched/current.h"
 #include "sched/deadline.h"
 #include "sched/lock_place.h"
+#include "sched/steady_clock.h"
 #include "sched/waiter.h"
 
 namespace weft::sched {
@@ -53,7 +55,14 @@ class Mutex {
     place_.took();
     return true;
   }
-  bool try_lock_for(std::chrono::nanoseconds timeout) { return try_lock_until(Deadline::after(timeout)); }
+  template <typename Clock, typename Duration>
+  bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) {
+    return try_lock_until(deadline_at(at));
+  }
+  template <typename Rep, typename Period>
+  bool try_lock_for(const std::chrono::duration<Rep, Period>& timeout) {
+    return try_lock_until(deadline_after(timeout));
+  }
   void unlock() {
     place_.let_go();
     std::uint32_t mine = kLocked;
@@ -104,7 +113,14 @@ class SharedMutex {
     place_.took();
     return true;
   }
-  bool try_lock_for(std::chrono::nanoseconds timeout) { return try_lock_until(Deadline::after(timeout)); }
+  template <typename Clock, typename Duration>
+  bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) {
+    return try_lock_until(deadline_at(at));
+  }
+  template <typename Rep, typename Period>
+  bool try_lock_for(const std::chrono::duration<Rep, Period>& timeout) {
+    return try_lock_until(deadline_after(timeout));
+  }
   void unlock() {
     place_.let_go();
     std::uint32_t mine = kWriter;
@@ -127,7 +143,14 @@ class SharedMutex {
     place_.took();
     return true;
   }
-  bool try_lock_shared_for(std::chrono::nanoseconds timeout) { return try_lock_shared_until(Deadline::after(timeout)); }
+  template <typename Clock, typename Duration>
+  bool try_lock_shared_until(const std::chrono::time_point<Clock, Duration>& at) {
+    return try_lock_shared_until(deadline_at(at));
+  }
+  template <typename Rep, typename Period>
+  bool try_lock_shared_for(const std::chrono::duration<Rep, Period>& timeout) {
+    return try_lock_shared_until(deadline_after(timeout));
+  }
   void unlock_shared() {
     place_.let_go();
     // With waiters the count changes under the queue's lock, so that the last reader out is told from the first one in.

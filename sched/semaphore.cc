@@ -7,6 +7,7 @@
 namespace weft::sched {
 
 bool Semaphore::try_acquire(std::uint64_t count) noexcept {
+  simulation_point();
   const std::lock_guard guard(lock_);
   if (!queue_.empty() || permits_ < count) return false;
   permits_ -= count;
@@ -32,7 +33,7 @@ Status Semaphore::acquire(std::uint64_t count, Deadline deadline) {
     queue_.remove(waiter);
     grant();  // it may have been the one whose wish was too large
   }
-  return fail(outcome == Outcome::kCancelled ? Errc::kCancelled : Errc::kTimedOut);
+  return status_of(outcome);
 }
 
 // lock_ is held.
@@ -48,6 +49,7 @@ void Semaphore::grant() noexcept {
 }
 
 void Semaphore::release(std::uint64_t count) noexcept {
+  simulation_point();
   const std::lock_guard guard(lock_);
   permits_ += count;
   grant();

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "kernel/result.h"
 #include "sched/deadline.h"
 
 namespace weft::sched {
@@ -23,6 +24,13 @@ struct FiberState;
 class Waiter;
 
 enum class Outcome : std::uint32_t { kPending, kNotified, kHandedOver, kTimedOut, kCancelled };
+
+// For calls that cannot end early in another way.
+inline Status status_of(Outcome outcome) noexcept {
+  if (outcome == Outcome::kTimedOut) return fail(Errc::kTimedOut);
+  if (outcome == Outcome::kCancelled) return fail(Errc::kCancelled);
+  return {};
+}
 
 // A place in a worker's timers.
 struct TimerNode {
@@ -110,6 +118,16 @@ class WaitQueue {
       if (waiter->claim(outcome)) return waiter;
     }
     return nullptr;
+  }
+  // All that nobody else has claimed come over from `from`, claimed; then resume_all() without the lock.
+  void take_claimed(WaitQueue& from) noexcept {
+    while (Waiter* waiter = from.claim_first()) push_back(*waiter);
+  }
+  void resume_all() noexcept {
+    while (Waiter* waiter = head_) {
+      remove(*waiter);
+      waiter->resume();
+    }
   }
 
  private:

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <shared_mutex>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -63,6 +65,61 @@ TEST(ConditionVariable, AStopRequestEndsTheWaitThatReturnsAStatus) {
     waiter.request_stop();
     waiter.join();
   });
+}
+
+TEST(ConditionVariable, WaitsUnderAnyLock) {
+  auto runtime = Runtime::create({.workers = 2});
+  ASSERT_TRUE(runtime.has_value());
+  SharedMutex shared;
+  ConditionVariable changed;
+  bool ready = false;
+  std::vector<Fiber> readers;
+  for (int i = 0; i < 4; ++i)
+    readers.push_back(runtime->spawn("reader", [&] {
+      std::shared_lock lock(shared);
+      changed.wait(lock, [&] { return ready; });
+      EXPECT_TRUE(lock.owns_lock());
+    }));
+  std::mutex plain;
+  std::unique_lock lock(plain);
+  EXPECT_EQ(changed.wait_for(lock, 1ms), std::cv_status::timeout);
+  EXPECT_TRUE(lock.owns_lock());
+  {
+    const std::lock_guard write(shared);
+    ready = true;
+  }
+  changed.notify_all();
+  for (auto& reader : readers) reader.join();
+}
+
+TEST(ConditionVariable, AStopTokenEndsTheWait) {
+  auto runtime = Runtime::create({.workers = 2});
+  ASSERT_TRUE(runtime.has_value());
+  for (int round = 0; round < 500; ++round) {
+    Mutex mutex;
+    ConditionVariable never;
+    std::stop_source source;
+    Fiber waiter = runtime->spawn("waiter", [&] {
+      std::unique_lock lock(mutex);
+      EXPECT_FALSE(never.wait(lock, source.get_token(), [] { return false; }));
+      EXPECT_TRUE(lock.owns_lock());
+    });
+    if (round % 3 == 0) std::this_thread::yield();
+    source.request_stop();  // before, while or after it begins to wait
+    waiter.join();
+    std::unique_lock lock(mutex);
+    EXPECT_FALSE(never.wait_for(lock, source.get_token(), 1h, [] { return false; }));
+    EXPECT_TRUE(never.wait(lock, source.get_token(), [] { return true; })) << "the predicate is asked first";
+  }
+}
+
+TEST(ConditionVariable, TimePointsOfAnyClockAreDeadlines) {
+  Mutex mutex;
+  ConditionVariable never;
+  std::unique_lock lock(mutex);
+  EXPECT_EQ(never.wait_until(lock, SteadyClock::now() + 1ms), std::cv_status::timeout);
+  EXPECT_EQ(never.wait_until(lock, std::chrono::steady_clock::now() + 1ms), std::cv_status::timeout);
+  EXPECT_FALSE(never.wait_until(lock, std::chrono::system_clock::now() + 1ms, [] { return false; }));
 }
 
 }  // namespace

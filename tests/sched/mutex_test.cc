@@ -162,5 +162,25 @@ TEST(SharedMutex, AWriterThatGivesUpLetsReadersIn) {
   });
 }
 
+TEST(Mutex, WorksWithTheStandardsLocksAndClocks) {
+  using namespace std::chrono_literals;
+  Mutex first;
+  Mutex second;
+  SharedMutex shared;
+  {
+    const std::scoped_lock all(first, second, shared);
+    EXPECT_FALSE(first.try_lock_for(std::chrono::duration<double>(0.001)));
+    EXPECT_FALSE(second.try_lock_until(std::chrono::steady_clock::now() + 1ms));
+    EXPECT_FALSE(shared.try_lock_shared_until(SteadyClock::now() + 1ms));
+    EXPECT_FALSE(shared.try_lock_for(1ms));
+  }
+  const std::unique_lock timed(first, 1ms);
+  EXPECT_TRUE(timed.owns_lock());
+  const std::shared_lock reader(shared, std::chrono::system_clock::now() + 1s);
+  EXPECT_TRUE(reader.owns_lock());
+  EXPECT_TRUE(shared.try_lock_shared_for(std::chrono::hours::max())) << "too long to count is for ever, and it is free";
+  shared.unlock_shared();
+}
+
 }  // namespace
 }  // namespace weft::sched

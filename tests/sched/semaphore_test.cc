@@ -49,6 +49,15 @@ TEST(Semaphore, ALargeWishThatGivesUpLetsSmallOnesPass) {
   });
 }
 
+TEST(Semaphore, HasTheStandardsNames) {
+  Semaphore semaphore(1);
+  EXPECT_TRUE(semaphore.try_acquire_for(1ms));
+  EXPECT_FALSE(semaphore.try_acquire_for(1ms));
+  EXPECT_FALSE(semaphore.try_acquire_until(std::chrono::steady_clock::now() + 1ms));
+  semaphore.release();
+  EXPECT_TRUE(semaphore.try_acquire_until(SteadyClock::now() + 1h));
+}
+
 TEST(WaitGroup, WaitsForAllAndTimesOut) {
   auto runtime = Runtime::create({.workers = 2});
   ASSERT_TRUE(runtime.has_value());
