@@ -10,8 +10,10 @@ Heart::Heart(std::atomic<std::uint64_t>& beats, std::chrono::milliseconds limit,
   fiber_ = sched::spawn("heart", [this, &beats, period = limit / fs::fuse::RequestAges::kShortest] {
     do {
       beats.fetch_add(1, std::memory_order_relaxed);
-      fs::fuse::RequestAges* ages = ages_.load();
-      if (ages != nullptr && ages->next_period() != 0) give_up_();
+      for (const auto& watched : ages_) {
+        fs::fuse::RequestAges* ages = watched.load();
+        if (ages != nullptr && ages->next_period() != 0) give_up_();
+      }
     } while (sched::sleep_for(period));
   });
 }

@@ -1,14 +1,16 @@
 // tools/heart.h - beats while a server's fibers run, and notices a request of its own that hangs.
 //
 //   [heart: a fiber] -> beats -> watchdog.h, in the supervisor or on a thread
-//                    -> RequestAges -> give_up()
+//                    -> RequestAges of session and device -> give_up()
 //
 // Beats eight times within the limit, so a stray delay is not taken for death. Parks at its end, until the fiber has ended.
 // Tests: tests/tools/heart_test.cc
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
@@ -25,12 +27,14 @@ class Heart {
   Heart(const Heart&) = delete;
   Heart& operator=(const Heart&) = delete;
 
-  // From now on; they have to outlive it.
-  void watch(fs::fuse::RequestAges& ages) noexcept { ages_.store(&ages); }
+  static constexpr std::size_t kMostWatched = 2;
+  // From now on; they have to outlive it. As often as kMostWatched.
+  void watch(fs::fuse::RequestAges& ages) noexcept { ages_.at(watched_++).store(&ages); }
 
  private:
   const std::function<void()> give_up_;
-  std::atomic<fs::fuse::RequestAges*> ages_{nullptr};
+  std::array<std::atomic<fs::fuse::RequestAges*>, kMostWatched> ages_{};
+  std::size_t watched_ = 0;
   sched::Fiber fiber_;
 };
 

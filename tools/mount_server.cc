@@ -28,6 +28,7 @@
 #include "tools/server_heap.h"
 #include "tools/unmounter.h"
 #include "tools/watchdog.h"
+#include "tools/watched_disk.h"
 
 namespace weft::tools {
 
@@ -44,7 +45,9 @@ constexpr int kEndedBySignal = 32;
 
 // Everything that lives as long as the mount, torn down in the opposite order.
 struct Server {
+  fs::fuse::RequestAges device_ages;
   OpenedDisk opened;
+  std::optional<WatchedDisk> disk;
   std::unique_ptr<fs::FileSystem> file_system;
   std::optional<fs::fuse::Session> session;
   std::unique_ptr<fs::fuse::DeviceTransport> transport;
@@ -176,10 +179,17 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
 
   Server server;
   Heart heart(beats, limit, [&] { hangs("a request has been under way"); });
-  server.opened = TRY(open_image(options, hooks));
+  heart.watch(server.device_ages);
+  {
+    // On a thread of its own: open(2) waits for a file system below that hangs.
+    const fs::fuse::RequestAges::Entry opening(server.device_ages);
+    auto opened = sched::blocking([&] { return open_image(options, hooks); });
+    server.opened = TRY(std::move(opened));
+  }
+  server.disk.emplace(*server.opened.disk, server.device_ages);
   if (!server.opened.note.empty()) hooks.log(server.opened.note);
   const fs::MemoryPlan memory = fs::divide_memory(options.memory_bytes);
-  server.file_system = TRY(fs::FileSystem::mount(*server.opened.disk, file_system_options(options, memory, handover)));
+  server.file_system = TRY(fs::FileSystem::mount(*server.disk, file_system_options(options, memory, handover)));
 
   fs::fuse::SessionOptions session_options = session_options_of(options, memory);
   session_options.log = hooks.log;

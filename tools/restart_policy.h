@@ -17,7 +17,7 @@ namespace weft::tools {
 class RestartPolicy {
  public:
   static constexpr unsigned kMostDeaths = 10;
-  static constexpr unsigned kHungCounts = 4;
+  static constexpr unsigned kHungCounts = 5;
   static constexpr std::chrono::seconds kYoung{10};
   static constexpr std::chrono::milliseconds kFirstPause{50};
   static constexpr std::chrono::milliseconds kLongestPause{1000};

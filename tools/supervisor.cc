@@ -127,7 +127,10 @@ Status Supervisor::run() {
 }
 
 void Supervisor::end(Status result) {
-  if (!result_) result_ = std::move(result);
+  if (result_) return;
+  // What a dead server had handed to its ring may hold the connection open, as long as a device hangs.
+  if (!result && abort_fd_ >= 0) static_cast<void>(::write(abort_fd_, "1", 1) < 0);
+  result_ = std::move(result);
 }
 
 bool Supervisor::connected() const {
@@ -368,7 +371,6 @@ void Supervisor::look_at_clock() {
     return kill_server(kLastWordsLimit, SIGUSR2);
   }
   if (death_expected_ && now >= *death_expected_) {
-    if (abort_fd_ >= 0) static_cast<void>(::write(abort_fd_, "1", 1) < 0);
     return end(fail(Errc::kTimedOut, "the server does not end; its connection has been aborted"));
   }
   if (server_ > 0 && !death_expected_ && !pulse_->alive(handover_->beats.load(), now)) {

@@ -32,20 +32,37 @@ device_end() {
 }
 at_exit() { kill -CONT "${DEVICE_PID:-$$}" 2>/dev/null; }
 
-# hangs OPTIONS : with the device stopped, an fsync ends within its limit, a stat of what is not cached too.
-hangs() {
-    local began=$SECONDS
+patience=$(slice 4 2)
+# hang OPTIONS : a file that is on disk, the device stopped, and an fsync on its way; WRITER is who makes it.
+hang() {
     must fs_mkfs
-    must fs_mount "watchdog=4,$1"
+    : >"$SERVER_LOG"
+    must fs_mount "watchdog=$patience,$1"
     echo before >"$MNT/file" && sync "$MNT/file" || fail "write"
     kill -STOP "$DEVICE_PID"
-    limit 60 dd if=/dev/zero of="$MNT/other" bs=4k count=1 conv=fsync status=none 2>"$SCRATCH/said"
+    began=$SECONDS
+    limit 90 dd if=/dev/zero of="$MNT/other" bs=4k count=1 conv=fsync status=none 2>"$SCRATCH/said" &
+    WRITER=$!
+}
+noticed() { grep -q "a request has been under way for $patience s\|has stood still for $patience s" "$SERVER_LOG"; }
+# again : after all that, what was synced is there.
+again() {
+    must fs_mount
+    [ "$(cat "$MNT/file")" = before ] || fail "what was synced is gone"
+    must fs_umount
+    must fs_check
+}
+
+# The device never answers: an error, for whoever waits.
+for_ever() {
+    hang "$1"
+    wait $WRITER
     case $? in
     0) fail "an fsync succeeds on a device that does not answer" ;;
     124 | 137) fail "an fsync on a device that does not answer waits for ever" ;;
     esac
     say "$1: after $((SECONDS - began)) s: $(tail -n 1 "$SCRATCH/said")"
-    grep -q "a request has been under way for 4 s\|has stood still for 4 s" "$SERVER_LOG" || fail "nothing in the log"
+    noticed || fail "nothing in the log"
     limit 30 sync -f "$MNT" 2>/dev/null
     [ $? -lt 124 ] || fail "syncfs of the dead mount hangs"
     kill -CONT "$DEVICE_PID"
@@ -55,16 +72,28 @@ hangs() {
     wait "$SERVER_PID" 2>/dev/null
     SERVER_PID=
     detach_loops "$IMAGE"
-    must fs_mount
-    [ "$(cat "$MNT/file")" = before ] || fail "what was synced is gone"
+    must again
+}
+
+# It answers again once the server that hung is gone: nobody but the log hears of it.
+for_a_while() {
+    hang "$1"
+    for _ in $(seq 600); do noticed && break; sleep 0.1; done
+    noticed || fail "nobody notices"
+    kill -CONT "$DEVICE_PID"
+    wait $WRITER || fail "the fsync fails: $(cat "$SCRATCH/said")"
+    say "$1: after $((SECONDS - began)) s it goes on"
+    [ "$(stat -c %s "$MNT/other")" = 4096 ] || fail "what it wrote is not there"
     must fs_umount
     must fs_check
+    must again
 }
 
 device_begin
 say "without /sys/fs/fuse/connections, as in a container"
-must hangs plain_fuse
+must for_ever plain_fuse
 must mount -t fusectl fusectl /sys/fs/fuse/connections
-must hangs plain_fuse,supervise
+must for_ever plain_fuse,supervise
+must for_a_while plain_fuse,supervise
 device_end
 say "pass"
