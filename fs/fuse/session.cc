@@ -101,9 +101,9 @@ class WrittenFirst final : public ReplySink {
 Session::Session(FileSystem& file_system, SessionOptions options)
     : file_system_(file_system),
       options_(std::move(options)),
+      buffers_(options_.buffer_bytes),
       notes_(options_.handover),
       continues_(options_.handover != nullptr && options_.handover->minor.load(std::memory_order_acquire) != 0),
-      buffers_(options_.buffer_bytes),
       read_bytes_(file_system.volume().metrics().counter("fs.fuse.read_bytes", "bytes that READ answered with")),
       written_bytes_(file_system.volume().metrics().counter("fs.fuse.written_bytes", "bytes that WRITE brought")) {
   static_assert(fuse::kOperations.size() == kOperations);
