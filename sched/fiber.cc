@@ -4,12 +4,17 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <stop_token>
+
+#include "sched/fiber_extras.h"
 
 namespace weft::sched {
 
 FiberState::FiberState(std::string_view fiber_name, std::move_only_function<void()> what) : body(std::move(what)) {
   const std::size_t length = std::min(fiber_name.size(), sizeof name - 1);
   std::memcpy(name, fiber_name.data(), length);
+  if (locals_are_inherited.load(std::memory_order_relaxed)) [[unlikely]]
+    extras = FiberExtras::inherited();
 }
 
 void FiberState::unref() noexcept {
@@ -28,6 +33,7 @@ void FiberState::run_body() noexcept {
     exception = std::current_exception();
   }
   body = nullptr;
+  if (extras != nullptr) FiberExtras::end(*this);
 }
 
 void FiberState::finish() noexcept {
@@ -52,12 +58,15 @@ Outcome FiberState::wait_ended(Deadline deadline, bool cancellable_wait) noexcep
 
 void FiberState::request_stop() noexcept {
   Waiter* claimed = nullptr;
+  std::stop_source source(std::nostopstate);
   {
     const std::lock_guard guard(cancel_lock);
+    if (extras != nullptr) source = extras->stop;
     stop_requested.store(true, std::memory_order_relaxed);
     if (cancellable != nullptr && cancellable->claim(Outcome::kCancelled)) claimed = cancellable;
   }
   if (claimed != nullptr) claimed->resume();
+  request_stop_of(source);
 }
 
 }  // namespace weft::sched

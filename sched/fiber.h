@@ -27,6 +27,7 @@ namespace weft::sched {
 
 class Worker;
 class Scheduler;
+struct FiberExtras;
 
 enum class FiberPhase : std::uint8_t { kQueued, kRunning, kParked, kEnded };
 
@@ -47,6 +48,8 @@ struct FiberState {
   Spinlock cancel_lock;
   std::atomic<bool> stop_requested{false};  // set under cancel_lock
   Waiter* cancellable = nullptr;
+  FiberExtras* extras = nullptr;   // changes under cancel_lock; null until wanted
+  bool in_stop_callbacks = false;  // its own: a Simulation draws nobody else meanwhile
 
   Spinlock join_lock;
   bool ended = false;

@@ -39,7 +39,8 @@ std::atomic<int> simulations_running{0};
 
 void simulation_point_slow() noexcept {
   Worker* worker = current_worker();
-  if (worker != nullptr && worker->simulated() && worker->current() != nullptr) worker->yield_simulated(false);
+  if (worker == nullptr || !worker->simulated() || worker->current() == nullptr) return;
+  if (!worker->current()->in_stop_callbacks) worker->yield_simulated(false);
 }
 
 Status Worker::start_on_this_thread() {
