@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -70,6 +71,79 @@ TEST(ExceptionState, UnwindingSurvivesASwitch) {
           }
         }
         EXPECT_EQ(wrong, 0);
+      }));
+    }
+    for (auto& fiber : fibers) fiber.join();
+  });
+}
+
+// An exception_ptr of one fiber, rethrown by another elsewhere, while both handle exceptions of their own.
+TEST(ExceptionState, ARethrowAfterAMigrationThrowsTheFibersOwn) {
+  auto runtime = Runtime::create({.workers = 2});
+  ASSERT_TRUE(runtime.has_value());
+  std::atomic<int> migrations{0};
+  runtime->block_on([&] {
+    std::vector<Fiber> fibers;
+    for (int f = 0; f < 16; ++f) {
+      fibers.push_back(spawn("wanderer", [&, f] {
+        for (int i = 0; i < 2000 && migrations < 300; ++i) {
+          const std::string mine = std::to_string(f) + "/" + std::to_string(i);
+          std::exception_ptr kept;
+          try {
+            throw std::runtime_error(mine);
+          } catch (...) {
+            const unsigned before = current_worker()->index();
+            kept = std::current_exception();
+            try {
+              throw f;  // a second one within
+            } catch (int inner) {
+              yield();
+              EXPECT_EQ(inner, f);
+            }
+            yield();
+            if (current_worker()->index() != before) ++migrations;
+            EXPECT_EQ(kept, std::current_exception());
+            try {
+              throw;
+            } catch (const std::runtime_error& again) {
+              ASSERT_EQ(again.what(), mine);
+            }
+          }
+          EXPECT_EQ(std::current_exception(), nullptr);
+          EXPECT_EQ(std::uncaught_exceptions(), 0);
+          try {
+            std::rethrow_exception(kept);
+          } catch (const std::runtime_error& last) {
+            ASSERT_EQ(last.what(), mine);
+          }
+        }
+      }));
+    }
+    for (auto& fiber : fibers) fiber.join();
+  });
+  EXPECT_GT(migrations, 0);
+}
+
+// errno is thread-local: what a fiber leaves there is not there after a park, and errors come as values instead. Under NoMigrate it
+// is the same thread's, though other fibers of that thread may write it.
+TEST(StaleTls, UnderNoMigrateAThreadLocalStaysTheSame) {
+  static thread_local int of_thread = 0;
+  auto runtime = Runtime::create({.workers = 2});
+  ASSERT_TRUE(runtime.has_value());
+  runtime->block_on([] {
+    std::vector<Fiber> fibers;
+    for (int f = 0; f < 16; ++f) {
+      fibers.push_back(spawn("stays", [] {
+        const NoMigrate stay;
+        int* const place = &of_thread;
+        int* const error_place = &errno;
+        const long thread = syscall(SYS_gettid);
+        for (int i = 0; i < 200; ++i) {
+          yield();
+          ASSERT_EQ(place, &of_thread);
+          ASSERT_EQ(error_place, &errno);
+          ASSERT_EQ(thread, syscall(SYS_gettid));
+        }
       }));
     }
     for (auto& fiber : fibers) fiber.join();
