@@ -34,7 +34,8 @@ Deadline deadline_after(const std::chrono::duration<Rep, Period>& timeout) noexc
 template <typename Clock, typename Duration>
 Deadline deadline_at(const std::chrono::time_point<Clock, Duration>& at) noexcept {
   if constexpr (std::same_as<Clock, SteadyClock> || std::same_as<Clock, std::chrono::steady_clock>) {
-    if (at.time_since_epoch() > std::chrono::duration<double>(std::chrono::nanoseconds::max()) / 2) return Deadline::never();
+    if (at.time_since_epoch() > std::chrono::duration<double>(std::chrono::nanoseconds::max()) / 2)
+      return Deadline::never();
     return Deadline(std::chrono::ceil<std::chrono::nanoseconds>(at.time_since_epoch()));
   } else {
     return deadline_after(at - Clock::now());

@@ -47,8 +47,7 @@ TEST(Latch, AStopRequestEndsTheWaitThatReturnsAStatus) {
   ASSERT_TRUE(runtime.has_value());
   runtime->block_on([] {
     Latch latch(1);
-    Fiber waiter =
-        spawn("waiter", [&] { EXPECT_EQ(latch.wait_until(Deadline::never()).error(), Errc::kCancelled); });
+    Fiber waiter = spawn("waiter", [&] { EXPECT_EQ(latch.wait_until(Deadline::never()).error(), Errc::kCancelled); });
     yield();
     waiter.request_stop();
     waiter.join();
