@@ -2,25 +2,15 @@
 
 #include <cxxabi.h>
 
-#include <boost/context/detail/fcontext.hpp>
+#include <cstdint>
+#include <cstring>
 
 #include "kernel/check.h"
+#include "sched/exception_state.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WEFT_ASAN 1
+#if !defined(__x86_64__)
+#include <boost/context/detail/fcontext.hpp>
 #endif
-#if __has_feature(thread_sanitizer)
-#define WEFT_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define WEFT_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define WEFT_TSAN 1
-#endif
-
 #if defined(WEFT_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -32,49 +22,92 @@
 #define WEFT_NO_TSAN
 #endif
 
+#if defined(__x86_64__)
+// context_x86_64.cc. Saves the stack pointer at `*from` and goes on at `to`; there `left` is what the call returns, or what the
+// entry is called with.
+extern "C" void* weft_sched_switch(void** from, void* to, void* left) noexcept;
+extern "C" void weft_sched_start() noexcept;
+#endif
+
 namespace weft::sched {
 
-namespace ctx = boost::context::detail;
+// Not inlined: its answer belongs to the thread that asks.
+[[gnu::noinline]] ExceptionState* exceptions_of_this_thread() noexcept {
+  asm volatile("" ::: "memory");
+  return reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
+}
 
 struct Context::Door {
-  // Out of line, and opaque to the optimizer: a compiler that sees two calls of __cxa_get_globals() in one function, one on
-  // each side of a switch, may keep the first thread's address for both.
-  [[gnu::noinline]] static void save_exceptions(ExceptionState& into) noexcept {
-    asm volatile("" ::: "memory");
-    into = *reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals());
-  }
-  [[gnu::noinline]] static void restore_exceptions(const ExceptionState& from) noexcept {
-    asm volatile("" ::: "memory");
-    *reinterpret_cast<ExceptionState*>(abi::__cxa_get_globals()) = from;
-  }
-
-  // First thing on arrival: the context that was left gets the place where it stopped.
-  WEFT_NO_TSAN static void arrive(ctx::transfer_t arrived, Context* self) noexcept {
-    auto* left = static_cast<Context*>(arrived.data);
-    left->machine_ = arrived.fctx;
+  // First thing on arrival.
+  WEFT_NO_TSAN static void arrive([[maybe_unused]] void* left_context, [[maybe_unused]] Context* self) noexcept {
 #if defined(WEFT_ASAN)
+    auto* left = static_cast<Context*>(left_context);
     __sanitizer_finish_switch_fiber(self != nullptr ? self->fake_stack_ : nullptr, &left->bottom_, &left->size_bytes_);
 #endif
-    restore_exceptions(self != nullptr ? self->exceptions_ : ExceptionState{});
   }
 
-  WEFT_NO_TSAN static void start(ctx::transfer_t arrived) noexcept {
-    auto* left = static_cast<Context*>(arrived.data);
-    void (*entry)() = left->entry_;  // the leaver carried our entry over, see switch_to()
-    left->entry_ = nullptr;
-    arrive(arrived, nullptr);
+#if defined(__x86_64__)
+  WEFT_NO_TSAN static void start(void* left, void (*entry)()) noexcept {
+    arrive(left, nullptr);
     entry();
     WEFT_CHECK(!"a fiber's entry returned");
   }
+
+  // What weft_sched_switch() would have saved.
+  struct Frame {
+    std::uint32_t mxcsr;
+    std::uint16_t x87_control;
+    std::uint16_t unused;
+    void (*r12)(void* left, void (*entry)());
+    void (*r13)();
+    std::uint64_t r14, r15, rbx, rbp;
+    void (*rip)();
+    std::uint64_t end[2];  // zeros, for who follows frame pointers or return addresses
+  };
+  static_assert(sizeof(Frame) == 80);
+
+  static void* first_frame(std::byte* top, std::size_t, void (*entry)()) noexcept {
+    // weft_sched_start wants the stack pointer as it is before a call: a multiple of 16, once the frame is popped.
+    auto* frame = reinterpret_cast<Frame*>((reinterpret_cast<std::uintptr_t>(top) & ~std::uintptr_t{15}) - sizeof(Frame));
+    *frame = {};
+    asm volatile("stmxcsr %0" : "=m"(frame->mxcsr));
+    asm volatile("fnstcw %0" : "=m"(frame->x87_control));
+    frame->r12 = &start;
+    frame->r13 = entry;
+    frame->rip = &weft_sched_start;
+    return frame;
+  }
+
+  WEFT_NO_TSAN static void* jump(Context& from, Context& to) noexcept {
+    return weft_sched_switch(&from.machine_, to.machine_, &from);
+  }
+#else
+  WEFT_NO_TSAN static void start(boost::context::detail::transfer_t arrived) noexcept {
+    auto* left = static_cast<Context*>(arrived.data);
+    left->machine_ = arrived.fctx;
+    void (*entry)() = left->entry_;  // the leaver carried our entry over
+    left->entry_ = nullptr;
+    arrive(left, nullptr);
+    entry();
+    WEFT_CHECK(!"a fiber's entry returned");
+  }
+  WEFT_NO_TSAN static void* jump(Context& from, Context& to) noexcept {
+    if (to.entry_ != nullptr) {
+      from.entry_ = to.entry_;
+      to.entry_ = nullptr;
+    }
+    const auto arrived = boost::context::detail::jump_fcontext(to.machine_, &from);
+    static_cast<Context*>(arrived.data)->machine_ = arrived.fctx;
+    return arrived.data;
+  }
+#endif
 };
 
 void Context::prepare(void* bottom, std::size_t size_bytes, std::size_t stagger, void (*entry)()) noexcept {
+#if defined(WEFT_ASAN)
   bottom_ = bottom;
   size_bytes_ = size_bytes;
-  entry_ = entry;
-  exceptions_ = {};
   fake_stack_ = nullptr;
-#if defined(WEFT_ASAN)
   // The last fiber on this stack ended without leaving its frames.
   __asan_unpoison_memory_region(bottom, size_bytes);
 #endif
@@ -83,33 +116,62 @@ void Context::prepare(void* bottom, std::size_t size_bytes, std::size_t stagger,
   owns_tsan_fiber_ = true;
 #endif
   auto* top = static_cast<std::byte*>(bottom) + size_bytes - (stagger % 16) * 64;
-  machine_ = ctx::make_fcontext(top, static_cast<std::size_t>(top - static_cast<std::byte*>(bottom)), &Door::start);
+#if defined(__x86_64__)
+  machine_ = Door::first_frame(top, size_bytes, entry);
+#else
+  entry_ = entry;
+  machine_ = boost::context::detail::make_fcontext(
+      top, static_cast<std::size_t>(top - static_cast<std::byte*>(bottom)), &Door::start);
+#endif
 }
 
 void Context::release() noexcept {
 #if defined(WEFT_TSAN)
   if (owns_tsan_fiber_) __tsan_destroy_fiber(tsan_fiber_);
+  tsan_fiber_ = nullptr;
   owns_tsan_fiber_ = false;
 #endif
   machine_ = nullptr;
 }
 
-[[gnu::noinline]] WEFT_NO_TSAN void Context::switch_to(Context& from, Context& to, bool ends) noexcept {
-  Door::save_exceptions(from.exceptions_);
-  // A new context learns its entry through the one that is left.
-  if (to.entry_ != nullptr) {
-    from.entry_ = to.entry_;
-    to.entry_ = nullptr;
-  }
+void Context::take_over(Context& ended) noexcept {
+  (void)ended;
+#if defined(WEFT_ASAN)
+  bottom_ = ended.bottom_;
+  size_bytes_ = ended.size_bytes_;
+#endif
+#if defined(WEFT_TSAN)
+  tsan_fiber_ = ended.tsan_fiber_;
+  owns_tsan_fiber_ = ended.owns_tsan_fiber_;
+  ended.tsan_fiber_ = nullptr;
+  ended.owns_tsan_fiber_ = false;
+#endif
+  ended.machine_ = nullptr;
+  machine_ = nullptr;
+}
+
+void Context::run_above(const Context& below) noexcept {
+  (void)below;
+#if defined(WEFT_ASAN)
+  bottom_ = below.bottom_;
+  size_bytes_ = below.size_bytes_;
+#endif
+#if defined(WEFT_TSAN)
+  tsan_fiber_ = below.tsan_fiber_;
+  owns_tsan_fiber_ = false;
+#endif
+  machine_ = nullptr;
+}
+
+WEFT_NO_TSAN void Context::switch_to(Context& from, Context& to, [[maybe_unused]] bool ends) noexcept {
 #if defined(WEFT_ASAN)
   __sanitizer_start_switch_fiber(ends ? nullptr : &from.fake_stack_, to.bottom_, to.size_bytes_);
 #endif
-  (void)ends;
 #if defined(WEFT_TSAN)
   if (from.tsan_fiber_ == nullptr) from.tsan_fiber_ = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(to.tsan_fiber_, 0);
 #endif
-  Door::arrive(ctx::jump_fcontext(to.machine_, &from), &from);
+  Door::arrive(Door::jump(from, to), &from);
 }
 
 }  // namespace weft::sched

@@ -2,16 +2,21 @@
 //
 //   worker -> [context] -> another fiber
 //
-// A switch saves and restores, beside registers and stack pointer, the C++ exception state (which Boost before 1.88 leaves
-// behind: a rethrow would then throw another fiber's exception), and tells AddressSanitizer and ThreadSanitizer.
+// A switch saves and restores the registers that a call preserves, the stack pointer and, where they differ, the floating-point
+// control words, and tells AddressSanitizer and ThreadSanitizer. On x86-64 the switch is our own (context_x86_64.cc, 12
+// instructions and the control words' comparison), with frames laid out as Boost's; elsewhere it is Boost's.
+// The C++ exception state does not travel by itself: see exception_state.h.
 //
 // Invariants   C1  a context runs on at most one thread; switch_to() returns in the context it was called in, perhaps on
 //                  another thread: nothing thread-local may be kept across it (see current.h)
 //              C2  a prepared context is left for the last time with `ends`, and then only released
+//              C3  of the contexts that share a stack, only the one made last runs or has a place to go on from
 // Tests: tests/sched/context_test.cc.
 #pragma once
 
 #include <cstddef>
+
+#include "sched/sanitizers.h"
 
 namespace weft::sched {
 
@@ -26,9 +31,15 @@ class Context {
   // Makes it start in `entry`, which must not return, on the stack [bottom, bottom + size_bytes). `stagger` keeps the tops
   // of equally aligned stacks off the same cache sets.
   void prepare(void* bottom, std::size_t size_bytes, std::size_t stagger, void (*entry)()) noexcept;
+  // There is a place to go on from.
   [[nodiscard]] bool prepared() const noexcept { return machine_ != nullptr; }
   // Forgets a stack whose fiber has ended. Not from the context itself.
   void release() noexcept;
+
+  // The running context `ended` goes on as this one: same stack, same frames.
+  void take_over(Context& ended) noexcept;
+  // This one runs now on the stack of `below`, the running one, above its frames, and has ended before `below` goes on (C3).
+  void run_above(const Context& below) noexcept;
 
   // Leaves `from`, the running one, and goes on in `to`. With `ends`, `from` will never be entered again.
   static void switch_to(Context& from, Context& to, bool ends = false) noexcept;
@@ -37,20 +48,21 @@ class Context {
   [[nodiscard]] void* stack_pointer() const noexcept { return machine_; }
 
  private:
-  struct ExceptionState {  // what __cxa_get_globals() points at, by the Itanium C++ ABI
-    void* caught = nullptr;
-    unsigned int uncaught = 0;
-  };
-  struct Door;  // context.cc: the side that sees Boost
+  struct Door;  // context.cc: the side that sees the machine
 
-  void* machine_ = nullptr;  // Boost's fcontext_t
-  ExceptionState exceptions_;
+  void* machine_ = nullptr;  // the stack pointer; the frame there is that of Boost's fcontext_t
+#if !defined(__x86_64__)
   void (*entry_)() = nullptr;
-  const void* bottom_ = nullptr;  // the rest is for sanitizers only
+#endif
+#if defined(WEFT_ASAN)
+  const void* bottom_ = nullptr;
   std::size_t size_bytes_ = 0;
   void* fake_stack_ = nullptr;
+#endif
+#if defined(WEFT_TSAN)
   void* tsan_fiber_ = nullptr;
   bool owns_tsan_fiber_ = false;
+#endif
 };
 
 }  // namespace weft::sched

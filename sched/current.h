@@ -14,7 +14,7 @@ class Worker;
 struct FiberState;
 
 // Null on a thread that is no worker's.
-Worker* current_worker() noexcept;
+inline Worker* current_worker() noexcept;
 // Null on a plain thread, and in a worker's own loop.
 FiberState* current_fiber() noexcept;
 void set_current_worker(Worker* worker) noexcept;
@@ -26,5 +26,23 @@ inline void simulation_point() noexcept {
   if (simulations_running.load(std::memory_order_relaxed) != 0) [[unlikely]]
     simulation_point_slow();
 }
+
+#if defined(__x86_64__) && defined(__ELF__) && !defined(__ILP32__)
+// The address is made of the thread's own register in the very instructions that load it, so there is nothing for a compiler
+// to keep. (The initial-exec model of thread-local storage; the linker makes the first load a constant in programs.)
+inline Worker* current_worker() noexcept {
+  Worker* worker;
+  asm volatile(
+      "movq weft_sched_this_worker@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=r"(worker)
+      :
+      : "memory");
+  return worker;
+}
+#else
+Worker* current_worker_out_of_line() noexcept;
+inline Worker* current_worker() noexcept { return current_worker_out_of_line(); }
+#endif
 
 }  // namespace weft::sched

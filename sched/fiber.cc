@@ -7,23 +7,51 @@
 #include <stop_token>
 
 #include "sched/fiber_extras.h"
+#include "sched/fiber_pool.h"
 
 namespace weft::sched {
 
-FiberState::FiberState(std::string_view fiber_name, std::move_only_function<void()> what) : body(std::move(what)) {
+void FiberState::begin(std::string_view fiber_name, Body what) noexcept {
+  exceptions = {};
+  queue_next = nullptr;
+  pinned.store(nullptr, std::memory_order_relaxed);
+  stack_bytes = 0;
+  shares_stack = false;
+  ready_ns = 0;
+  phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
+  wait_reason.store(nullptr, std::memory_order_relaxed);
+  ended = false;
+  stop_requested.store(false, std::memory_order_relaxed);
+  cancellable = nullptr;
+  body = std::move(what);
   const std::size_t length = std::min(fiber_name.size(), sizeof name - 1);
   std::memcpy(name, fiber_name.data(), length);
+  name[length] = '\0';
+  in_stop_callbacks = false;
   if (locals_are_inherited.load(std::memory_order_relaxed)) [[unlikely]]
     extras = FiberExtras::inherited();
+  references.store(2, std::memory_order_release);
 }
 
-void FiberState::unref() noexcept {
-  if (references.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+bool FiberState::try_ref() noexcept {
+  std::uint32_t count = references.load(std::memory_order_relaxed);
+  while (count != 0)
+    if (references.compare_exchange_weak(count, count + 1, std::memory_order_acquire, std::memory_order_relaxed))
+      return true;
+  return false;
+}
+
+void FiberState::unref(std::uint32_t count) noexcept {
+  if (references.fetch_sub(count, std::memory_order_acq_rel) != count) return;
   if (exception != nullptr) {
     std::fprintf(stderr, "weft: fiber \"%s\" ended by an exception that nobody joined for\n", name);
     std::terminate();
   }
-  delete this;
+  if (pool != nullptr) {
+    pool->recycle(*this);
+  } else {
+    delete this;
+  }
 }
 
 void FiberState::run_body() noexcept {
@@ -32,7 +60,7 @@ void FiberState::run_body() noexcept {
   } catch (...) {
     exception = std::current_exception();
   }
-  body = nullptr;
+  body.reset();
   if (extras != nullptr) FiberExtras::end(*this);
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <utility>
 
 #include "kernel/spinlock.h"
 #include "sched/fiber.h"
@@ -15,21 +16,30 @@ namespace weft::sched {
 class Injector {
  public:
   void push(FiberState* fiber) noexcept {
-    const std::lock_guard guard(lock_);
     fiber->queue_next = nullptr;
-    (tail_ != nullptr ? tail_->queue_next : head_) = fiber;
-    tail_ = fiber;
-    size_.store(size_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    push_all(fiber, fiber, 1);
   }
-  FiberState* pop() noexcept {
+  // Linked by queue_next from `first` to `last`.
+  void push_all(FiberState* first, FiberState* last, std::uint64_t count) noexcept {
+    const std::lock_guard guard(lock_);
+    (tail_ != nullptr ? tail_->queue_next : head_) = first;
+    tail_ = last;
+    size_.store(size_.load(std::memory_order_relaxed) + count, std::memory_order_release);
+  }
+  FiberState* pop() noexcept { return pop_some(1); }
+  // At most so many, linked by queue_next. Null: none.
+  FiberState* pop_some(std::uint64_t limit) noexcept {
     if (empty()) return nullptr;
     const std::lock_guard guard(lock_);
-    FiberState* fiber = head_;
-    if (fiber == nullptr) return nullptr;
-    head_ = fiber->queue_next;
+    FiberState* first = head_;
+    if (first == nullptr) return nullptr;
+    FiberState* last = first;
+    std::uint64_t count = 1;
+    for (; count < limit && last->queue_next != nullptr; ++count) last = last->queue_next;
+    head_ = std::exchange(last->queue_next, nullptr);
     if (head_ == nullptr) tail_ = nullptr;
-    size_.store(size_.load(std::memory_order_relaxed) - 1, std::memory_order_release);
-    return fiber;
+    size_.store(size_.load(std::memory_order_relaxed) - count, std::memory_order_release);
+    return first;
   }
   [[nodiscard]] bool empty() const noexcept { return size_.load(std::memory_order_acquire) == 0; }
 

@@ -43,6 +43,30 @@ class LocalQueue {
     return nullptr;
   }
 
+  // Owner only, where nobody steals.
+  T* pop_alone() noexcept {
+    const std::uint32_t head = head_.load(std::memory_order_relaxed);
+    if (head == tail_.load(std::memory_order_relaxed)) return nullptr;
+    T* item = slots_[head % kCapacity].load(std::memory_order_relaxed);
+    head_.store(head + 1, std::memory_order_relaxed);
+    return item;
+  }
+
+  // Owner only: hands the older half, rounded up, to `take(T*)`, oldest first.
+  template <typename Take>
+  void shed_half(Take&& take) noexcept {
+    std::uint32_t head = head_.load(std::memory_order_acquire);
+    std::array<T*, kCapacity / 2> shed;
+    std::uint32_t count = 0;
+    do {
+      const std::uint32_t there = tail_.load(std::memory_order_relaxed) - head;
+      count = there - there / 2;
+      for (std::uint32_t i = 0; i < count; ++i)
+        shed[i] = slots_[(head + i) % kCapacity].load(std::memory_order_relaxed);
+    } while (!head_.compare_exchange_weak(head, head + count, std::memory_order_acq_rel, std::memory_order_acquire));
+    for (std::uint32_t i = 0; i < count; ++i) take(shed[i]);
+  }
+
   // By the owner of `into`, which is empty: moves half of this queue, rounded up, there and returns the first of it.
   // Null: nothing to steal.
   T* steal_half(LocalQueue& into) noexcept {

@@ -14,6 +14,7 @@
 #include "sched/current.h"
 #include "sched/fiber.h"
 #include "sched/sanitizers.h"
+#include "sched/scheduler.h"
 #include "sched/worker.h"
 
 namespace weft::sched {
@@ -29,7 +30,9 @@ constinit struct sigaction before[std::size(kSignals)] = {};  // written before 
 
 void report(const FiberState& fiber, const Stack& stack, const void* address, const void* ucontext) noexcept {
   SignalText text;
-  text << "weft: fiber \"" << fiber.name << "\" overflowed its " << std::uint64_t{stack.size_bytes / 1024}
+  // What was asked for; the room above it is the scheduler's (kJoinRoomBytes).
+  const std::size_t promised = fiber.stack_bytes == 0 ? fiber.scheduler->options().stack_bytes : stack.size_bytes;
+  text << "weft: fiber \"" << fiber.name << "\" overflowed its " << std::uint64_t{promised / 1024}
        << " KiB stack (address ";
   text.hex(reinterpret_cast<std::uintptr_t>(address)) << ")\n";
   std::array<const void*, 12> places{};

@@ -19,11 +19,11 @@ Result<Runtime> Runtime::create(const Options& options) {
                                         .simulated = false})));
 }
 
-Fiber Runtime::spawn(std::string_view name, std::move_only_function<void()> body) {
+Fiber Runtime::spawn(std::string_view name, Body body) {
   return Fiber(scheduler_->spawn(name, std::move(body)));
 }
 
-Fiber Runtime::spawn_pinned(unsigned worker_index, std::string_view name, std::move_only_function<void()> body) {
+Fiber Runtime::spawn_pinned(unsigned worker_index, std::string_view name, Body body) {
   return Fiber(scheduler_->spawn(name, std::move(body), static_cast<int>(worker_index)));
 }
 

@@ -11,7 +11,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +18,7 @@
 #include <type_traits>
 
 #include "kernel/result.h"
+#include "sched/body.h"
 #include "sched/inspect.h"
 #include "sched/spawn.h"
 
@@ -48,8 +48,8 @@ class Runtime {
   ~Runtime();
 
   // From any thread or fiber.
-  Fiber spawn(std::string_view name, std::move_only_function<void()> body);
-  Fiber spawn_pinned(unsigned worker_index, std::string_view name, std::move_only_function<void()> body);
+  Fiber spawn(std::string_view name, Body body);
+  Fiber spawn_pinned(unsigned worker_index, std::string_view name, Body body);
   // Runs `f` on a fiber and waits for it; its result, or what it throws. From a plain thread or a fiber.
   template <typename F>
   std::invoke_result_t<F&> block_on(F&& f) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernel/check.h"
+#include "sched/asymmetric_fence.h"
 #include "sched/current.h"
 #include "sched/offload.h"
 
@@ -38,14 +39,15 @@ std::chrono::nanoseconds now() noexcept {
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
-      stacks_(options.stack_bytes),
+      stacks_(options.stack_bytes + kJoinRoomBytes),
       overflow_watch_(options.overflow_report),
       offload_(std::make_unique<OffloadPool>()) {}
 
 Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& options) {
+  prepare_asymmetric_fences();
   std::unique_ptr<Scheduler> made(new Scheduler(options));
   const unsigned count = options.simulated ? 1 : (options.workers != 0 ? options.workers : usable_cpus());
-  for (unsigned i = 0; i < count; ++i) made->workers_.push_back(std::make_unique<Worker>(*made, i));
+  for (unsigned i = 0; i < count; ++i) made->workers_.push_back(std::make_unique<Worker>(*made, i, count == 1));
   made->idle_workers_.reserve(count);
   if (options.simulated) return made;
 
@@ -91,10 +93,17 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
 Scheduler::~Scheduler() {
   Worker* here = current_worker();
   WEFT_CHECK(here == nullptr || &here->scheduler() != this);
-  request_stop_all();
   if (!options_.simulated) {
-    for (auto alive = live_.load(std::memory_order_acquire); alive != 0; alive = live_.load(std::memory_order_acquire))
-      live_.wait(alive, std::memory_order_acquire);
+    closing_.store(true, std::memory_order_seq_cst);
+    // Asked again from time to time: a fiber may have been started meanwhile, or the last to end not have seen closing_ yet.
+    request_stop_all();
+    std::unique_lock guard(close_lock_);
+    while (live() != 0) {
+      if (close_wake_.wait_for(guard, std::chrono::milliseconds(5)) != std::cv_status::timeout) continue;
+      guard.unlock();
+      request_stop_all();
+      guard.lock();
+    }
   }
   offload_.reset();
   while (outside_.load(std::memory_order_acquire) != 0) sched_yield();
@@ -115,26 +124,28 @@ Scheduler::~Scheduler() {
 
 // --- Fibers in and out ----------------------------------------------------------------------------------------------
 
-FiberState* Scheduler::spawn(std::string_view name, std::move_only_function<void()> body, int worker_index) {
-  auto* fiber = new FiberState(name, std::move(body));
+FiberState* Scheduler::spawn(std::string_view name, Body body, int worker_index) {
+  Worker* here = current_worker();
+  const bool inside = here != nullptr && &here->scheduler() == this;
+  FiberState* fiber = nullptr;
+  if (inside) [[likely]] {
+    fiber = here->new_fiber();
+  } else {
+    fiber = pool_->take(1).first;
+    fiber->id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  }
   fiber->scheduler = this;
-  fiber->id = next_id_.fetch_add(1, std::memory_order_relaxed);
+  fiber->begin(name, std::move(body));
   if (worker_index >= 0) {
     WEFT_CHECK(static_cast<unsigned>(worker_index) < worker_count());
     fiber->pinned.store(workers_[static_cast<std::size_t>(worker_index)].get(), std::memory_order_relaxed);
   }
-  live_.fetch_add(1, std::memory_order_relaxed);
-  {
-    Shard& shard = shards_[fiber->id % kShards];
-    const std::lock_guard guard(shard.lock);
-    fiber->registry_next = shard.head;
-    if (shard.head != nullptr) shard.head->registry_previous = fiber;
-    shard.head = fiber;
-  }
-  Worker* here = current_worker();
-  if (here != nullptr && &here->scheduler() == this) {
+  if (inside) [[likely]] {
     here->push_spawned(fiber);
-  } else if (options_.simulated) {
+    return fiber;
+  }
+  spawned_outside_.fetch_add(1, std::memory_order_relaxed);
+  if (options_.simulated) {
     workers_[0]->simulated_ready_.push_back(fiber);
   } else {
     make_ready(fiber);
@@ -142,16 +153,24 @@ FiberState* Scheduler::spawn(std::string_view name, std::move_only_function<void
   return fiber;
 }
 
-void Scheduler::ended(FiberState* fiber) noexcept {
-  {
-    Shard& shard = shards_[fiber->id % kShards];
-    const std::lock_guard guard(shard.lock);
-    (fiber->registry_previous != nullptr ? fiber->registry_previous->registry_next : shard.head) = fiber->registry_next;
-    if (fiber->registry_next != nullptr) fiber->registry_next->registry_previous = fiber->registry_previous;
-  }
+void Scheduler::ended(FiberState* fiber, Worker& here) noexcept {
   fiber->finish();
   fiber->unref();
-  if (live_.fetch_sub(1, std::memory_order_acq_rel) == 1) live_.notify_all();
+  here.count_ended();
+}
+
+std::uint64_t Scheduler::live() const noexcept {
+  // The ends first: both only grow, and who spawned is counted before what was spawned can end.
+  std::uint64_t ended = 0;
+  for (const auto& worker : workers_) ended += worker->ended_count_.load(std::memory_order_acquire);
+  std::uint64_t spawned = spawned_outside_.load(std::memory_order_acquire);
+  for (const auto& worker : workers_) spawned += worker->spawned_.load(std::memory_order_acquire);
+  return spawned - ended;
+}
+
+void Scheduler::tell_closer() noexcept {
+  const std::lock_guard guard(close_lock_);
+  close_wake_.notify_all();
 }
 
 void Scheduler::make_ready(FiberState* fiber) noexcept {
@@ -173,20 +192,7 @@ void Scheduler::make_ready(FiberState* fiber) noexcept {
 }
 
 void Scheduler::request_stop_all() noexcept {
-  for (Shard& shard : shards_) {
-    std::vector<FiberState*> fibers;
-    {
-      const std::lock_guard guard(shard.lock);
-      for (FiberState* fiber = shard.head; fiber != nullptr; fiber = fiber->registry_next) {
-        fiber->ref();
-        fibers.push_back(fiber);
-      }
-    }
-    for (FiberState* fiber : fibers) {
-      fiber->request_stop();
-      fiber->unref();
-    }
-  }
+  pool_->for_each([](FiberState& fiber) { fiber.request_stop(); });
 }
 
 std::int64_t Scheduler::now_ns() const noexcept { return options_.simulated ? virtual_ns_ : monotonic_ns(); }
@@ -218,9 +224,10 @@ bool Scheduler::unlist_idle(Worker& worker) noexcept {
 }
 
 void Scheduler::notify_one() noexcept {
-  // A read-modify-write, not a load: it comes before or after a sleeper's own in one order, so that either we see the
-  // sleeper or the sleeper sees what was queued (R2 in worker.h).
-  const std::uint32_t idle = idle_.fetch_add(0, std::memory_order_acq_rel);
+  // Either we see the sleeper or the sleeper sees what was queued (R2 in worker.h). A searcher that has just found something else
+  // may be seen and see nothing: then the caller, who is awake, comes to it, or the watchdog tells another.
+  light_fence();
+  const std::uint32_t idle = idle_.load(std::memory_order_relaxed);
   if (idle >> 16 != 0 || (idle & 0xFFFF) == 0) return;
   Worker* chosen = nullptr;
   {
@@ -270,7 +277,7 @@ void Scheduler::watch() {
       const Worker& worker = *workers_[i];
       const std::uint64_t switches = worker.switches();
       any_awake = any_awake || !worker.asleep();
-      if (switches == seen[i] && worker.watched_current() != nullptr &&
+      if (switches == seen[i] && worker.current() != nullptr &&
           (worker.holds_back() || worker.has_stealable() || worker.timers_.earliest() <= now_ns()))
         stuck = true;
       seen[i] = switches;
@@ -286,25 +293,22 @@ RuntimeReport Scheduler::report() const {
   RuntimeReport report;
   report.name = options_.name;
   for (const auto& worker : workers_) report.workers.push_back(worker->counters());
-  for (const Shard& shard : shards_) {
-    const std::lock_guard guard(shard.lock);
-    for (const FiberState* fiber = shard.head; fiber != nullptr; fiber = fiber->registry_next) {
-      FiberReport line;
-      line.id = fiber->id;
-      line.name = fiber->name;
-      switch (fiber->phase.load(std::memory_order_relaxed)) {
-        case FiberPhase::kQueued: line.state = "queued"; break;
-        case FiberPhase::kRunning: line.state = "running"; break;
-        case FiberPhase::kParked: line.state = "parked"; break;
-        case FiberPhase::kEnded: line.state = "ended"; break;
-      }
-      const char* reason = fiber->wait_reason.load(std::memory_order_relaxed);
-      if (line.state == "parked" && reason != nullptr) line.wait_reason = reason;
-      if (const Worker* home = fiber->pinned.load(std::memory_order_relaxed))
-        line.pinned_to = static_cast<int>(home->index());
-      report.fibers.push_back(std::move(line));
+  pool_->for_each([&](const FiberState& fiber) {
+    FiberReport line;
+    line.id = fiber.id;
+    line.name = fiber.name;
+    switch (fiber.phase.load(std::memory_order_relaxed)) {
+      case FiberPhase::kQueued: line.state = "queued"; break;
+      case FiberPhase::kRunning: line.state = "running"; break;
+      case FiberPhase::kParked: line.state = "parked"; break;
+      case FiberPhase::kEnded: return;
     }
-  }
+    const char* reason = fiber.wait_reason.load(std::memory_order_relaxed);
+    if (line.state == "parked" && reason != nullptr) line.wait_reason = reason;
+    if (const Worker* home = fiber.pinned.load(std::memory_order_relaxed))
+      line.pinned_to = static_cast<int>(home->index());
+    report.fibers.push_back(std::move(line));
+  });
   std::sort(report.fibers.begin(), report.fibers.end(),
             [](const FiberReport& a, const FiberReport& b) { return a.id < b.id; });
   report.stacks = stacks_.made();

@@ -3,16 +3,14 @@
 // Wake protocol (Tokio's idle.rs is the model): one word counts sleeping and searching workers. Whoever queues a fiber wakes
 // a sleeper only if nobody searches; the last searcher to find something wakes the next.
 //
-// Locks        idle_lock_, registry shard locks, stop_lock_: leaves
+// Locks        idle_lock_, close_lock_, watch_lock_: leaves
 // Tests: tests/sched/runtime_test.cc, stress_test.cc.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,6 +20,7 @@
 
 #include "kernel/result.h"
 #include "sched/fiber.h"
+#include "sched/fiber_pool.h"
 #include "sched/injector.h"
 #include "sched/inspect.h"
 #include "sched/overflow.h"
@@ -52,7 +51,7 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // From any thread or fiber. The caller owns one reference.
-  FiberState* spawn(std::string_view name, std::move_only_function<void()> body, int worker_index = -1);
+  FiberState* spawn(std::string_view name, Body body, int worker_index = -1);
   // A fiber whose wait has ended, from any thread or fiber.
   void make_ready(FiberState* fiber) noexcept;
   // Queued work that any worker may do: somebody should be awake for it.
@@ -62,7 +61,8 @@ class Scheduler {
   [[nodiscard]] unsigned worker_count() const noexcept { return static_cast<unsigned>(workers_.size()); }
   [[nodiscard]] Worker& worker(unsigned index) noexcept { return *workers_[index]; }
   [[nodiscard]] const SchedulerOptions& options() const noexcept { return options_; }
-  [[nodiscard]] std::uint64_t live() const noexcept { return live_.load(std::memory_order_acquire); }
+  // How many fibers have not ended. Zero is certain: nothing lived at some moment of the call.
+  [[nodiscard]] std::uint64_t live() const noexcept;
   OffloadPool& offload() noexcept { return *offload_; }
 
   void request_stop_all() noexcept;
@@ -72,17 +72,15 @@ class Scheduler {
 
  private:
   friend class Worker;
-  static constexpr std::size_t kShards = 16;
+  // Added to each stack, so that a fiber may run above the one that joins it and have a whole stack (Worker::run_inline()).
+  static constexpr std::size_t kJoinRoomBytes = 32 * 1024;
   static constexpr std::uint32_t kSearchingOne = 1U << 16;  // idle_: searching in the high half, sleeping in the low
-  struct Shard {
-    mutable Spinlock lock;
-    FiberState* head = nullptr;
-  };
 
   explicit Scheduler(const SchedulerOptions& options);
   void start_watchdog();
   void watch();
-  void ended(FiberState* fiber) noexcept;  // by the worker that ran it
+  static void ended(FiberState* fiber, Worker& here) noexcept;  // by the worker that ran it
+  void tell_closer() noexcept;
   bool begin_search() noexcept;
   bool end_search() noexcept;  // true: was the last one
   void list_idle(Worker& worker, bool was_searching) noexcept;
@@ -92,16 +90,19 @@ class Scheduler {
   const SchedulerOptions options_;
   StackDepot stacks_;
   OverflowWatch overflow_watch_;
+  FiberPool::Owner pool_ = FiberPool::create();
   std::unique_ptr<OffloadPool> offload_;
   std::vector<std::unique_ptr<Worker>> workers_;
   Injector injector_;
   std::atomic<std::uint32_t> idle_{0};
   Spinlock idle_lock_;
   std::vector<Worker*> idle_workers_;  // guarded by idle_lock_
-  std::array<Shard, kShards> shards_;
   std::atomic<std::uint64_t> next_id_{1};
-  std::atomic<std::uint64_t> live_{0};
+  std::atomic<std::uint64_t> spawned_outside_{0};
   std::atomic<std::uint64_t> outside_{0};  // threads that are inside make_ready() or spawn() from outside
+  std::atomic<bool> closing_{false};  // the destructor waits for the last fiber's end
+  std::mutex close_lock_;
+  std::condition_variable close_wake_;
   std::atomic<bool> stopping_{false};
   std::int64_t virtual_ns_ = 0;
 

@@ -14,8 +14,9 @@
 namespace weft::sched {
 namespace {
 
-FiberState* spawn_thread(std::string_view name, std::move_only_function<void()> body) {
-  auto* state = new FiberState(name, std::move(body));
+FiberState* spawn_thread(std::string_view name, Body body) {
+  auto* state = new FiberState;
+  state->begin(name, std::move(body));
   state->thread = std::thread([state] {
     state->run_body();
     state->finish();
@@ -43,10 +44,17 @@ Fiber::~Fiber() { WEFT_CHECK(state_ == nullptr); }
 void Fiber::join() {
   WEFT_CHECK(state_ != nullptr);
   FiberState* state = std::exchange(state_, nullptr);
-  state->wait_ended(Deadline::never(), false);
-  if (state->thread.joinable()) state->thread.join();
-  std::exception_ptr thrown = std::exchange(state->exception, nullptr);
-  state->unref();
+  std::uint32_t references = 1;
+  if (Worker* worker = current_worker(); worker != nullptr && worker->run_inline(*state)) {
+    references = 2;
+  } else {
+    state->wait_ended(Deadline::never(), false);
+    if (state->thread.joinable()) state->thread.join();
+  }
+  std::exception_ptr thrown;
+  if (state->exception != nullptr) [[unlikely]]
+    thrown = std::exchange(state->exception, nullptr);
+  state->unref(references);
   if (thrown != nullptr) std::rethrow_exception(std::move(thrown));
 }
 
@@ -69,13 +77,13 @@ void Fiber::request_stop() noexcept {
   state_->request_stop();
 }
 
-Fiber spawn(std::string_view name, std::move_only_function<void()> body) {
+Fiber spawn(std::string_view name, Body body) {
   Worker* worker = current_worker();
   if (worker == nullptr) return Fiber(spawn_thread(name, std::move(body)));
   return Fiber(worker->scheduler().spawn(name, std::move(body)));
 }
 
-Fiber spawn_pinned(unsigned worker_index, std::string_view name, std::move_only_function<void()> body) {
+Fiber spawn_pinned(unsigned worker_index, std::string_view name, Body body) {
   Worker* worker = current_worker();
   if (worker == nullptr) return Fiber(spawn_thread(name, std::move(body)));
   return Fiber(worker->scheduler().spawn(name, std::move(body), static_cast<int>(worker_index)));

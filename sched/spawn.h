@@ -12,11 +12,11 @@
 
 #include <chrono>
 #include <exception>
-#include <functional>
 #include <string_view>
 #include <utility>
 
 #include "kernel/result.h"
+#include "sched/body.h"
 #include "sched/deadline.h"
 
 namespace weft::sched {
@@ -48,9 +48,9 @@ class Fiber {
 };
 
 // `name` (31 bytes of it are kept) is for people.
-Fiber spawn(std::string_view name, std::move_only_function<void()> body);
+Fiber spawn(std::string_view name, Body body);
 // Runs on the worker of that index only; on a plain thread as spawn().
-Fiber spawn_pinned(unsigned worker_index, std::string_view name, std::move_only_function<void()> body);
+Fiber spawn_pinned(unsigned worker_index, std::string_view name, Body body);
 
 // Of the runtime of the calling fiber; 1 and 0 on a plain thread. The index may be another after any call that parks.
 unsigned worker_count() noexcept;

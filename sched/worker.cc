@@ -5,28 +5,29 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "kernel/check.h"
+#include "sched/asymmetric_fence.h"
 #include "sched/current.h"
 #include "sched/scheduler.h"
 #include "sched/simulated_order.h"
 
+// Its name is what current.h's load says; see there for why nothing else may touch it.
+constinit thread_local weft::sched::Worker* this_threads_worker asm("weft_sched_this_worker") = nullptr;
+
 namespace weft::sched {
-namespace {
 
-constinit thread_local Worker* this_threads_worker = nullptr;
-
-}  // namespace
-
+#if !(defined(__x86_64__) && defined(__ELF__) && !defined(__ILP32__))
 // Opaque to the optimizer, see current.h.
-[[gnu::noinline]] Worker* current_worker() noexcept {
+[[gnu::noinline]] Worker* current_worker_out_of_line() noexcept {
   asm volatile("" ::: "memory");
   return this_threads_worker;
 }
+#endif
 
 [[gnu::noinline]] FiberState* current_fiber() noexcept {
-  asm volatile("" ::: "memory");
-  Worker* worker = this_threads_worker;
+  const Worker* worker = current_worker();
   return worker != nullptr ? worker->current() : nullptr;
 }
 
@@ -45,16 +46,20 @@ void simulation_point_slow() noexcept {
 
 Status Worker::start_on_this_thread() {
   random_ += index_ * 0x85EBCA6BU;
+  seen_switches_.resize(scheduler_.worker_count());
   reactor_ = TRY(Reactor::create(scheduler_.options().use_io_uring, scheduler_.options().open_files_only));
   return {};
 }
 
 // --- Leaving and arriving -------------------------------------------------------------------------------------------
 
+// One after another: who ends is followed on the same stack by one that has not begun, if that is whose turn it is.
 void Worker::fiber_main() {
   current_worker()->arrive();
-  current_fiber()->run_body();
-  current_worker()->end_current();
+  for (;;) {
+    current_fiber()->run_body();
+    current_worker()->end_current();
+  }
 }
 
 void Worker::bind_stack(FiberState& fiber) noexcept {
@@ -79,43 +84,45 @@ void Worker::give_stack(Stack stack) noexcept {
   }
 }
 
-// `to` null: the thread's own context.
-void Worker::go(Context& from, FiberState* to, bool ends) noexcept {
-  current_ = to;
-  watched_.store(to, std::memory_order_relaxed);
+// `to` null: the thread's own context. The exception state of `from`, the running one, goes to `exceptions`.
+void Worker::go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept {
+  exceptions = *exceptions_;
+  set_current(to);
   if (to != nullptr) {
     if (!to->context.prepared()) bind_stack(*to);
     to->phase.store(FiberPhase::kRunning, std::memory_order_relaxed);
     bump(switches_);
+    *exceptions_ = to->exceptions;
     Context::switch_to(from, to->context, ends);
   } else {
+    *exceptions_ = root_exceptions_;
     Context::switch_to(from, root_, ends);
   }
   current_worker()->arrive();
 }
 
 void Worker::leave(After after, Waiter* waiter, FiberState* to) noexcept {
-  FiberState* self = current_;
+  FiberState* self = current();
   after_ = after;
   left_ = self;
   left_waiter_ = waiter;
-  go(self->context, to, after == After::kEnd);
+  go(self->context, self->exceptions, to, false);
 }
 
 void Worker::arrive() noexcept {
   const After after = after_;
   FiberState* fiber = left_;
   after_ = After::kNothing;
-  left_ = nullptr;
   switch (after) {
     case After::kNothing: return;
     case After::kYield:
       fiber->phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
       if (order_ != nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
         push_woken(fiber);
-      } else {
+      } else if (!queue_.push(fiber)) {
         queue_or_inject(fiber);
       }
+      // Nobody is woken for it: it was running, and whoever is idle was told of the others when they were queued.
       return;
     case After::kPark:
       bump(parks_);
@@ -123,12 +130,115 @@ void Worker::arrive() noexcept {
       if (!left_waiter_->commit_park()) push_woken(fiber);
       return;
     case After::kEnd:
-      fiber->context.release();
-      give_stack(fiber->stack);
-      fiber->stack = {};
-      scheduler_.ended(fiber);
+      ended_.release();
+      give_stack(ended_stack_);
       return;
   }
+}
+
+// Returns with another fiber as the current one, which has not begun, or never. What the ended one leaves behind is the worker's
+// before anybody is told: its memory may then be another fiber's at once.
+void Worker::end_current() noexcept {
+  FiberState* self = current();
+  ended_.take_over(self->context);
+  ended_stack_ = std::exchange(self->stack, Stack{});
+  scheduler_.ended(self, *this);
+  FiberState* to = pick();
+  if (to != nullptr && !to->context.prepared() && to->stack_bytes == 0 &&
+      ended_stack_.size_bytes == scheduler_.stacks_.usual_bytes()) {
+    to->context.take_over(ended_);
+    to->stack = ended_stack_;
+    set_current(to);
+    to->phase.store(FiberPhase::kRunning, std::memory_order_relaxed);
+    bump(switches_);
+    return;
+  }
+  after_ = After::kEnd;
+  go(ended_, root_exceptions_, to, true);
+  WEFT_CHECK(!"an ended fiber was entered");
+  __builtin_unreachable();
+}
+
+// The joiner can do nothing until the child has ended, so the child may have the joiner's stack from here on, and all it needs is
+// a FiberState of its own: it is seen as itself, may park and go on on another worker (with the joiner's frames below it), and the
+// joiner goes on where it ends. A whole stack is left for it (kJoinRoomBytes is added to each stack for this), and after some in
+// a row the others have their turn.
+bool Worker::run_inline(FiberState& child) noexcept {
+  FiberState* self = current();
+  if (self == nullptr || order_ != nullptr || child.pool != scheduler_.pool_.get()) return false;
+  if (!child.claimable.load(std::memory_order_relaxed)) return false;
+  const auto* here = static_cast<const std::byte*>(__builtin_frame_address(0));
+  const std::size_t needs = child.stack_bytes != 0 ? child.stack_bytes : scheduler_.options_.stack_bytes;
+  if (here - self->stack.bottom < static_cast<std::ptrdiff_t>(needs)) return false;
+  if (++inline_run_ % kInlineInARow == 0) return false;
+
+  bool mine = false;
+  if (newest_.load(std::memory_order_relaxed) == &child) {
+    newest_.store(nullptr, std::memory_order_relaxed);
+    mine = child.claim();
+  } else if (fresh_.newest() == &child) {
+    fresh_.forget_newest([&] {
+      mine = child.claim();
+#if !defined(__x86_64__)  // there the exchange was one
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+      return mine;
+    });
+  } else {
+    mine = child.claim();
+  }
+  if (!mine) return false;
+
+  child.context.run_above(self->context);
+  child.stack = self->stack;
+  child.shares_stack = true;
+  self->wait_reason.store("join", std::memory_order_relaxed);
+  self->phase.store(FiberPhase::kParked, std::memory_order_relaxed);
+  self->exceptions = *exceptions_;
+  *exceptions_ = {};
+  child.phase.store(FiberPhase::kRunning, std::memory_order_relaxed);
+  set_current(&child);
+  child.run_body();
+
+  Worker* now = current_worker();
+  child.phase.store(FiberPhase::kEnded, std::memory_order_relaxed);
+  child.context.release();
+  child.stack = {};
+  self->phase.store(FiberPhase::kRunning, std::memory_order_relaxed);
+  *now->exceptions_ = self->exceptions;
+  now->set_current(self);
+  now->count_ended();
+  Worker* home = self->pinned.load(std::memory_order_relaxed);
+  if (home != nullptr && home != now) now->leave(After::kYield, nullptr, now->pick());
+  return true;
+}
+
+FiberState* Worker::new_fiber() {
+  FiberState* fiber = free_fibers_.pop();
+  if (fiber == nullptr) [[unlikely]] {
+    free_fibers_ = scheduler_.pool_->take(kFiberBatch);
+    fiber = free_fibers_.pop();
+  }
+  if (next_id_ == last_id_) [[unlikely]] {
+    next_id_ = scheduler_.next_id_.fetch_add(kIdBatch, std::memory_order_relaxed);
+    last_id_ = next_id_ + kIdBatch;
+  }
+  fiber->id = next_id_++;
+  return fiber;
+}
+
+bool Worker::recycle(FiberState& fiber) noexcept {
+  if (fiber.pool != scheduler_.pool_.get()) return false;
+  free_fibers_.push(fiber);
+  if (free_fibers_.count >= 4 * kFiberBatch) [[unlikely]]
+    scheduler_.pool_->give(free_fibers_.cut(2 * kFiberBatch));
+  return true;
+}
+
+void Worker::count_ended() noexcept {
+  ended_count_.store(ended_count_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  if (scheduler_.closing_.load(std::memory_order_relaxed)) [[unlikely]]
+    scheduler_.tell_closer();
 }
 
 // The one that yields takes part in the draw. If it is alone and `passes_time`, time goes on a little, so that a loop of yields
@@ -162,16 +272,24 @@ void Worker::yield_current() noexcept {
 
 void Worker::park_current(Waiter& waiter) noexcept { leave(After::kPark, &waiter, pick()); }
 
-void Worker::end_current() noexcept {
-  leave(After::kEnd, nullptr, pick());
-  WEFT_CHECK(!"an ended fiber was entered");
-  __builtin_unreachable();
-}
-
 // --- Queues ---------------------------------------------------------------------------------------------------------
 
 void Worker::queue_or_inject(FiberState* fiber) noexcept {
-  if (!queue_.push(fiber)) scheduler_.injector_.push(fiber);
+  if (!queue_.push(fiber)) {
+    // Half of it goes to the scheduler's queue, in one piece, and this one behind it.
+    FiberState* first = nullptr;
+    FiberState* last = nullptr;
+    std::uint64_t count = 0;
+    const auto add = [&](FiberState* shed) {
+      shed->queue_next = nullptr;
+      (last != nullptr ? last->queue_next : first) = shed;
+      last = shed;
+      ++count;
+    };
+    queue_.shed_half(add);
+    add(fiber);
+    scheduler_.injector_.push_all(first, last, count);
+  }
   scheduler_.notify_one();
 }
 
@@ -192,7 +310,13 @@ void Worker::push_woken(FiberState* fiber) noexcept {
     pinned_tail_ = fiber;
     return;
   }
-  FiberState* displaced = next_.exchange(fiber, std::memory_order_acq_rel);
+  FiberState* displaced = nullptr;
+  if (alone_) {
+    displaced = next_.load(std::memory_order_relaxed);
+    next_.store(fiber, std::memory_order_relaxed);
+  } else {
+    displaced = next_.exchange(fiber, std::memory_order_acq_rel);
+  }
   if (displaced != nullptr) queue_or_inject(displaced);
 }
 
@@ -200,9 +324,13 @@ void Worker::push_spawned(FiberState* fiber) noexcept {
   bump(spawned_);
   if (order_ != nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
     push_woken(fiber);
-  } else {
-    queue_or_inject(fiber);
+    return;
   }
+  fiber->claimable.store(true, std::memory_order_release);
+  FiberState* older = newest_.load(std::memory_order_relaxed);
+  newest_.store(fiber, std::memory_order_release);
+  if (older != nullptr && older->claimable.load(std::memory_order_relaxed)) fresh_.push(older);
+  scheduler_.notify_one();
 }
 
 void Worker::post(FiberState* fiber) noexcept {
@@ -247,16 +375,59 @@ void Worker::check_events() noexcept {
   }
 }
 
+FiberState* Worker::take_next() noexcept {
+  FiberState* fiber = next_.load(std::memory_order_relaxed);
+  if (fiber == nullptr) return nullptr;
+  if (alone_) {
+    next_.store(nullptr, std::memory_order_relaxed);
+    return fiber;
+  }
+  return next_.exchange(nullptr, std::memory_order_acq_rel);
+}
+
+FiberState* Worker::take_fresh() noexcept {
+  while (!fresh_.empty()) {
+    FiberState* fiber = fresh_.steal();
+    if (fiber != nullptr && fiber->claim()) return fiber;
+  }
+  FiberState* fiber = newest_.load(std::memory_order_relaxed);
+  if (fiber == nullptr) return nullptr;
+  newest_.store(nullptr, std::memory_order_relaxed);
+  return fiber->claim() ? fiber : nullptr;
+}
+
+// What is looked at now and then only, so that it costs the other times nothing.
+FiberState* Worker::pick_in_between() noexcept {
+  picks_ = kPicksPerSubmit;
+  if (reactor_->unsubmitted() != 0) reactor_->submit();
+  if (--submits_ != 0) return nullptr;
+  submits_ = kSubmitsPerCheck;
+  check_events();
+  return take_injected();
+}
+
+FiberState* Worker::take_injected() noexcept {
+  FiberState* first = scheduler_.injector_.pop_some(kFromInjector);
+  if (first == nullptr) return nullptr;
+  FiberState* rest = first->queue_next;
+  while (rest != nullptr) {
+    FiberState* fiber = std::exchange(rest, rest->queue_next);
+    if (!queue_.push(fiber)) {
+      scheduler_.injector_.push(fiber);
+      scheduler_.notify_one();
+    }
+  }
+  return first;
+}
+
 FiberState* Worker::pick() noexcept {
-  if (order_ != nullptr) return pick_simulated();
-  ++tick_;
-  if (tick_ % 8 == 0 && reactor_->unsubmitted() != 0) reactor_->submit();
-  if (tick_ % kTicksPerCheck == 0) {
-    check_events();
-    if (FiberState* fiber = scheduler_.injector_.pop()) return fiber;
+  if (order_ != nullptr) [[unlikely]]
+    return pick_simulated();
+  if (--picks_ == 0) [[unlikely]] {
+    if (FiberState* fiber = pick_in_between()) return fiber;
   }
   if (next_run_ < kNextInARow) {
-    if (FiberState* fiber = next_.exchange(nullptr, std::memory_order_acq_rel)) {
+    if (FiberState* fiber = take_next()) {
       ++next_run_;
       return fiber;
     }
@@ -268,8 +439,15 @@ FiberState* Worker::pick() noexcept {
     if (pinned_head_ == nullptr) pinned_tail_ = nullptr;
     return fiber;
   }
-  if (FiberState* fiber = queue_.pop()) return fiber;
-  return next_.exchange(nullptr, std::memory_order_acq_rel);
+  fresh_turn_ = !fresh_turn_;
+  if (fresh_turn_) {
+    if (FiberState* fiber = take_fresh()) return fiber;
+  }
+  if (FiberState* fiber = alone_ ? queue_.pop_alone() : queue_.pop()) return fiber;
+  if (!fresh_turn_) {
+    if (FiberState* fiber = take_fresh()) return fiber;
+  }
+  return take_next();
 }
 
 FiberState* Worker::pick_simulated() noexcept {
@@ -285,7 +463,7 @@ FiberState* Worker::take_simulated(std::size_t index) noexcept {
   return fiber;
 }
 
-FiberState* Worker::steal(bool also_next) noexcept {
+FiberState* Worker::steal() noexcept {
   const unsigned count = scheduler_.worker_count();
   random_ = random_ * 1664525U + 1013904223U;
   const unsigned start = (random_ >> 16) % count;
@@ -293,15 +471,38 @@ FiberState* Worker::steal(bool also_next) noexcept {
     Worker& victim = scheduler_.worker((start + i) % count);
     if (&victim == this) continue;
     FiberState* fiber = victim.queue_.steal_half(queue_);
-    // What a worker woke last runs best where it is, unless the worker does not come to it.
-    if (fiber == nullptr && also_next) fiber = victim.next_.exchange(nullptr, std::memory_order_acq_rel);
+    while (fiber == nullptr && !victim.fresh_.empty()) {
+      FiberState* hint = victim.fresh_.steal();
+      if (hint == nullptr) break;
+      if (hint->claim()) fiber = hint;
+    }
     if (fiber != nullptr) {
       bump(steals_);
       return fiber;
     }
-    // A busy worker's deadlines pass as well.
-    if (also_next && victim.timers_.earliest() != Timers::kNothing &&
-        victim.timers_.earliest() <= scheduler_.now_ns() && victim.timers_.fire(scheduler_.now_ns()) != 0) {
+  }
+  return nullptr;
+}
+
+// What a worker woke or started last runs best where it is, unless the worker does not come to it. One that has not switched
+// since this search began is held by a fiber, and its deadlines pass as well.
+FiberState* Worker::take_from_the_busy() noexcept {
+  for (unsigned i = 0; i < scheduler_.worker_count(); ++i) {
+    Worker& victim = scheduler_.worker(i);
+    if (&victim == this) continue;
+    FiberState* fiber = victim.newest_.load(std::memory_order_acquire);
+    if (fiber != nullptr && fiber->claim()) {
+      bump(steals_);
+      return fiber;
+    }
+    if (victim.switches() != seen_switches_[i] || victim.current() == nullptr) continue;
+    fiber = victim.holds_back() ? victim.next_.exchange(nullptr, std::memory_order_acq_rel) : nullptr;
+    if (fiber != nullptr) {
+      bump(steals_);
+      return fiber;
+    }
+    if (victim.timers_.earliest() != Timers::kNothing && victim.timers_.earliest() <= scheduler_.now_ns() &&
+        victim.timers_.fire(scheduler_.now_ns()) != 0) {
       if (FiberState* woken = pick()) return woken;
     }
   }
@@ -316,23 +517,25 @@ void Worker::stop_searching() noexcept {
 
 FiberState* Worker::search() noexcept {
   if (!searching_) searching_ = scheduler_.begin_search();
+  for (unsigned i = 0; i < scheduler_.worker_count(); ++i) seen_switches_[i] = scheduler_.worker(i).switches();
   std::int64_t spin_until = 0;
   for (;;) {
     check_events();
     FiberState* fiber = pick();
-    if (fiber == nullptr) fiber = scheduler_.injector_.pop();
-    const bool late = spin_until != 0;
-    if (fiber == nullptr && searching_) fiber = steal(late);
+    if (fiber == nullptr) fiber = take_injected();
+    if (fiber == nullptr && searching_) fiber = steal();
+    if (fiber == nullptr) {
+      if (scheduler_.stopping_.load(std::memory_order_relaxed)) return nullptr;
+      const std::int64_t now = scheduler_.now_ns();
+      if (spin_until == 0) spin_until = now + scheduler_.options().idle_spin.count();
+      if (now >= spin_until) {
+        if (searching_) fiber = take_from_the_busy();
+        if (fiber == nullptr) return nullptr;
+      }
+    }
     if (fiber != nullptr) {
       stop_searching();
       return fiber;
-    }
-    if (scheduler_.stopping_.load(std::memory_order_relaxed)) return nullptr;
-    const std::int64_t now = scheduler_.now_ns();
-    if (spin_until == 0) {
-      spin_until = now + scheduler_.options().idle_spin.count();
-    } else if (now >= spin_until) {
-      return nullptr;
     }
     ::sched_yield();  // who gives us work may need this very processor for it; a pause would keep it
   }
@@ -342,44 +545,56 @@ void Worker::sleep() noexcept {
   sleep_.exchange(kAsleep, std::memory_order_acq_rel);
   scheduler_.list_idle(*this, searching_);
   searching_ = false;
+  const bool certain = heavy_fence();
   const bool stay = !scheduler_.work_visible() && inbox_.empty() && !has_cancels_.load(std::memory_order_acquire) &&
                     !scheduler_.stopping_.load(std::memory_order_acquire);
   if (stay) {
     bump(sleeps_);
-    const std::int64_t earliest = timers_.earliest();
+    std::int64_t longest = timers_.earliest();
+    if (!certain) longest = std::min(longest, scheduler_.now_ns() + 1'000'000);  // it may have been overlooked
     std::optional<std::chrono::nanoseconds> timeout;
-    if (earliest != Timers::kNothing) timeout = std::chrono::nanoseconds(earliest - scheduler_.now_ns());
+    if (longest != Timers::kNothing) timeout = std::chrono::nanoseconds(longest - scheduler_.now_ns());
     reactor_->wait(timeout);
   }
   sleep_.exchange(kAwake, std::memory_order_acq_rel);
   if (!scheduler_.unlist_idle(*this)) searching_ = true;
 }
 
-void Worker::run() {
+void Worker::enter_thread() noexcept {
+  exceptions_ = exceptions_of_this_thread();
   set_current_worker(this);
+}
+
+void Worker::leave_thread() noexcept {
+  set_current_worker(nullptr);
+  while (stack_count_ > 0) scheduler_.stacks_.give(stacks_[--stack_count_]);
+  scheduler_.pool_->give(std::exchange(free_fibers_, FiberChain{}));
+}
+
+void Worker::run() {
+  enter_thread();
   const SignalStack signal_stack(scheduler_.overflow_watch_.installed());
   while (!scheduler_.stopping_.load(std::memory_order_acquire)) {
     FiberState* fiber = pick();
     if (fiber == nullptr) fiber = search();
     if (fiber != nullptr) {
       stop_searching();
-      go(root_, fiber, false);
+      go(root_, root_exceptions_, fiber, false);
     } else {
       sleep();
     }
   }
   stop_searching();
-  while (stack_count_ > 0) scheduler_.stacks_.give(stacks_[--stack_count_]);
-  set_current_worker(nullptr);
+  leave_thread();
 }
 
 Status Worker::run_simulated(SimulatedOrder& order) {
   order_ = &order;
-  set_current_worker(this);
+  enter_thread();
   Status status;
   while (scheduler_.live() != 0) {
     if (FiberState* fiber = pick_simulated()) {
-      go(root_, fiber, false);
+      go(root_, root_exceptions_, fiber, false);
     } else if (timers_.earliest() != Timers::kNothing) {
       scheduler_.set_virtual_time(std::max(timers_.earliest(), scheduler_.now_ns()));
       timers_.fire(scheduler_.now_ns());
@@ -388,8 +603,7 @@ Status Worker::run_simulated(SimulatedOrder& order) {
       break;
     }
   }
-  set_current_worker(nullptr);
-  while (stack_count_ > 0) scheduler_.stacks_.give(stacks_[--stack_count_]);
+  leave_thread();
   return status;
 }
 

@@ -6,13 +6,18 @@
 // whose loop searches, steals, spins for a little and then sleeps. Whoever arrives from a switch first does what the one who
 // left could not do for itself (arrive()): declare it parked, queue it, or take its stack.
 //
-// Order of picking: every 61st time the injector, timers and ring first; then `next_` (the fiber woken last, warm; at most 16
-// times in a row), the inbox of pinned fibers, the own queue.
+// A fiber that has not begun has no stack. It waits as a hint (fiber.h, F4): the newest one in `newest_`, older ones in the deque
+// `fresh_`, oldest taken first. It begins in one of three ways: on the stack of a fiber that has just ended, without a switch; on
+// a stack of its own; or above the frames of the fiber that joins it (run_inline()), which has nothing to do meanwhile.
+//
+// Order of picking: every 64th time the injector, timers and ring first; then `next_` (the fiber woken last, warm; at most 16
+// times in a row), the inbox of pinned fibers, then in turn the queue of woken fibers and those that have not begun.
 //
 // Invariants   R1  a fiber is queued, or may be resumed, only after its context is saved
-//              R2  before it sleeps a worker is listed idle and has then looked at all queues again; whoever queues looks at
-//                  the idle count afterwards. One of the two sees the other.
-//              R3  `this` is not touched after a switch: the fiber may be on another worker
+//              R2  before it sleeps a worker is listed idle, then fences (heavy_fence()), then looks at all queues again; whoever
+//                  queues fences (light_fence()) and then looks at the idle count. One of the two sees the other.
+//              R3  `this` is not touched after a switch, nor after anything else that runs a fiber: the caller may be on
+//                  another worker by then
 // Thread-safety: of its own thread, but for post(), wake(), counters and what thieves do.
 // Tests: tests/sched/runtime_test.cc, stress_test.cc.
 #pragma once
@@ -24,12 +29,15 @@
 #include <thread>
 #include <vector>
 
+#include "sched/current.h"
 #include "sched/fiber.h"
+#include "sched/fiber_pool.h"
 #include "sched/injector.h"
 #include "sched/inspect.h"
 #include "sched/local_queue.h"
 #include "sched/reactor.h"
 #include "sched/timers.h"
+#include "sched/work_deque.h"
 
 namespace weft::sched {
 
@@ -38,7 +46,8 @@ class SimulatedOrder;
 
 class Worker {
  public:
-  Worker(Scheduler& scheduler, unsigned index) noexcept : scheduler_(scheduler), index_(index) {}
+  Worker(Scheduler& scheduler, unsigned index, bool alone) noexcept
+      : scheduler_(scheduler), index_(index), alone_(alone) {}
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -51,7 +60,7 @@ class Worker {
 
   [[nodiscard]] Scheduler& scheduler() const noexcept { return scheduler_; }
   [[nodiscard]] unsigned index() const noexcept { return index_; }
-  [[nodiscard]] FiberState* current() const noexcept { return current_; }
+  [[nodiscard]] FiberState* current() const noexcept { return current_.load(std::memory_order_relaxed); }
   [[nodiscard]] Reactor& reactor() noexcept { return *reactor_; }
   [[nodiscard]] Timers& timers() noexcept { return timers_; }
   [[nodiscard]] bool simulated() const noexcept { return order_ != nullptr; }
@@ -61,7 +70,14 @@ class Worker {
   void yield_current() noexcept;
   void yield_simulated(bool passes_time) noexcept;
   void park_current(Waiter& waiter) noexcept;
-  [[noreturn]] void end_current() noexcept;
+  // Runs `child`, whose end the current fiber wants to wait for, here and now; its two references are then the caller's. False:
+  // it has begun already, or there is a reason to let others run.
+  bool run_inline(FiberState& child) noexcept;
+
+  // Memory for a fiber, and its number.
+  FiberState* new_fiber();
+  // False: it is another scheduler's.
+  bool recycle(FiberState& fiber) noexcept;
 
   // A fiber that runs here next: on this worker's thread only.
   void push_woken(FiberState* fiber) noexcept;
@@ -83,8 +99,9 @@ class Worker {
   [[nodiscard]] std::uint64_t switches() const noexcept { return switches_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool asleep() const noexcept { return sleep_.load(std::memory_order_relaxed) == kAsleep; }
   [[nodiscard]] bool holds_back() const noexcept { return next_.load(std::memory_order_relaxed) != nullptr; }
-  [[nodiscard]] bool has_stealable() const noexcept { return queue_.size() != 0; }
-  [[nodiscard]] FiberState* watched_current() const noexcept { return watched_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool has_stealable() const noexcept {
+    return queue_.size() != 0 || !fresh_.empty() || newest_.load(std::memory_order_relaxed) != nullptr;
+  }
 
   // First code on any context that was switched to.
   void arrive() noexcept;
@@ -94,22 +111,37 @@ class Worker {
  private:
   friend class Scheduler;
   enum class After : std::uint8_t { kNothing, kPark, kYield, kEnd };
+  static constexpr std::uint32_t kPicksPerSubmit = 8;
+  static constexpr std::uint32_t kSubmitsPerCheck = 8;
+  static constexpr std::uint32_t kInlineInARow = 64;
+  static constexpr std::size_t kFiberBatch = 64;
+  static constexpr std::uint64_t kIdBatch = 1024;
+  static constexpr std::uint64_t kFromInjector = 64;
   static constexpr std::uint32_t kAwake = 0, kAsleep = 1, kNotified = 2;
-  static constexpr std::uint32_t kTicksPerCheck = 61;
   static constexpr std::uint32_t kNextInARow = 16;
   static constexpr std::size_t kStackMagazine = 16;
 
   static void fiber_main();
+  void end_current() noexcept;
   FiberState* pick() noexcept;
+  FiberState* pick_in_between() noexcept;
+  FiberState* take_next() noexcept;
+  FiberState* take_fresh() noexcept;
   FiberState* pick_simulated() noexcept;
   FiberState* take_simulated(std::size_t index) noexcept;
   FiberState* search() noexcept;
-  FiberState* steal(bool also_next) noexcept;
+  FiberState* steal() noexcept;
+  FiberState* take_from_the_busy() noexcept;
   void sleep() noexcept;
   void check_events() noexcept;
+  FiberState* take_injected() noexcept;
+  void count_ended() noexcept;
+  void enter_thread() noexcept;
+  void leave_thread() noexcept;
   void bind_stack(FiberState& fiber) noexcept;
   void give_stack(Stack stack) noexcept;
-  void go(Context& from, FiberState* to, bool ends) noexcept;
+  void set_current(FiberState* fiber) noexcept { current_.store(fiber, std::memory_order_relaxed); }
+  void go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept;
   void leave(After after, Waiter* waiter, FiberState* to) noexcept;
   void stop_searching() noexcept;
   void queue_or_inject(FiberState* fiber) noexcept;
@@ -119,28 +151,42 @@ class Worker {
 
   Scheduler& scheduler_;
   const unsigned index_;
+  const bool alone_;  // no other worker takes from this one
   std::unique_ptr<Reactor> reactor_;
   SimulatedOrder* order_ = nullptr;
   std::vector<FiberState*> simulated_ready_;
 
   // The thread's own.
   Context root_;
-  FiberState* current_ = nullptr;
+  ExceptionState root_exceptions_;
+  ExceptionState* exceptions_ = nullptr;       // the thread's
+  std::atomic<FiberState*> current_{nullptr};  // also watched from outside
   After after_ = After::kNothing;
   FiberState* left_ = nullptr;
   Waiter* left_waiter_ = nullptr;
-  std::uint32_t tick_ = 0;
+  Context ended_;  // what is left of a fiber that has ended, until its stack is left or used again
+  Stack ended_stack_;
+  std::uint32_t picks_ = kPicksPerSubmit;
+  std::uint32_t submits_ = kSubmitsPerCheck;
+  std::uint32_t inline_run_ = 0;
+  bool fresh_turn_ = false;
   std::uint32_t next_run_ = 0;
   std::uint32_t random_ = 0x9E3779B9U;
   bool searching_ = false;
   std::array<Stack, kStackMagazine> stacks_;
   std::size_t stack_count_ = 0;
+  FiberChain free_fibers_;
+  std::uint64_t next_id_ = 0;
+  std::uint64_t last_id_ = 0;
+  std::vector<std::uint64_t> seen_switches_;  // of all workers, when the search began
   FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out
   FiberState* pinned_tail_ = nullptr;
 
   // Shared with thieves and wakers.
   alignas(64) std::atomic<FiberState*> next_{nullptr};
+  std::atomic<FiberState*> newest_{nullptr};  // written by the owner only
   LocalQueue<FiberState> queue_;
+  WorkDeque<FiberState> fresh_{256};
   Injector inbox_;
   Spinlock cancels_lock_;
   CancelRequest* cancels_ = nullptr;  // guarded by cancels_lock_
@@ -150,11 +196,11 @@ class Worker {
 
   // Written by the own thread only.
   alignas(64) std::atomic<std::uint64_t> switches_{0};
-  std::atomic<FiberState*> watched_{nullptr};
   std::atomic<std::uint64_t> parks_{0};
   std::atomic<std::uint64_t> steals_{0};
   std::atomic<std::uint64_t> sleeps_{0};
   std::atomic<std::uint64_t> spawned_{0};
+  std::atomic<std::uint64_t> ended_count_{0};
   std::atomic<std::uint64_t> wakes_sent_{0};
 };
 
