@@ -33,14 +33,14 @@ quiet = $(if $(V),,@echo "  $(1)  $(@:$(B)/%=%)";)
 
 GOALS := $(or $(MAKECMDGOALS),all)
 # Goals that compile nothing: no packages, no stamps.
-IDLE_GOALS := help clean stop uninstall test-bare lint-layers lint-listed lint-documents lint-scripts
+IDLE_GOALS := help clean stop uninstall test-bare lint-layers lint-library lint-listed lint-documents lint-scripts
 building := $(filter-out $(IDLE_GOALS),$(GOALS))
 
 # --- Debian packages ---------------------------------------------------------------------------------------------
 # An included makefile that make itself brings up to date before it reads on: so that packages are there before
 # compilers are looked for. dpkg is asked again only when its data base has changed.
 package_groups := $(strip build \
-  $(if $(filter test check,$(GOALS)),test) \
+  $(if $(filter test test-library check,$(GOALS)),test) \
   $(if $(filter lint% format check asan tsan ubsan fuzz,$(GOALS))$(filter asan tsan ubsan fuzz,$(FLAVOUR)),lint) \
   $(if $(filter coverage,$(FLAVOUR) $(GOALS)),coverage) \
   $(if $(filter e2e,$(GOALS)),e2e) \
@@ -94,6 +94,9 @@ remember = $(if $(call same,$(strip $(2)),$(file <$(1))),,$(shell mkdir -p $(dir
 LAYERS := fs net mem sched kernel
 sources.kernel := $(wildcard kernel/*.cc)
 sources.sched := $(wildcard sched/*.cc)
+# What sched needs of kernel is in its archive as well, so that a user links one library. A file that is missing here shows where
+# the shared one is linked.
+inside.sched := $(patsubst %,kernel/%.cc,block_device check clock error lock_order log random trace uring)
 sources.mem := $(wildcard mem/*.cc)
 sources.fs := $(wildcard fs/*.cc fs/check/*.cc fs/fuse/*.cc)
 sources.net := $(wildcard net/*.cc)
@@ -130,7 +133,7 @@ OBJECTS := $(call object,$(enumerator_source) $(wildcard tests/e2e/*.cc) $(main_
 
 ifneq ($(building),)
 $(call remember,$(B)/flags,$(CXX) $(CXXFLAGS) $(CPPFLAGS) $(LDFLAGS) $(LDLIBS))
-$(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(call remember,$(B)/lists/$(part),$(sources.$(part))))
+$(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(call remember,$(B)/lists/$(part),$(sources.$(part)) $(inside.$(part))))
 $(call remember,$(B)/lists/subcommands,$(subcommand_sources))
 $(call remember,$(B)/lists/optional,$(OPTIONAL_LIBS))
 endif
@@ -151,11 +154,24 @@ $(B)/obj/%.o: %.cc $(B)/flags
 $(B)/obj/tools/system_call_filter.o: $(B)/lists/optional
 
 define archive_rule
-$(B)/lib/libweft-$(1).a: $(call object,$(sources.$(1))) $(B)/lists/$(1)
+$(B)/lib/libweft-$(1).a: $(call object,$(sources.$(1)) $(inside.$(1))) $(B)/lists/$(1)
 	@mkdir -p $$(@D)
 	$$(call quiet,AR  )rm -f $$@ && $(AR) rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach part,$(LAYERS) tools support bench,$(if $(sources.$(part)),$(eval $(call archive_rule,$(part)))))
+
+# The scheduler as a shared library: hidden symbols but for what the installed headers declare (sched/export.h).
+SHARED_SCHED := $(B)/lib/libweft-sched.so.$(VERSION)
+pic_objects := $(patsubst %.cc,$(B)/pic/%.o,$(sources.sched) $(inside.sched))
+.PHONY: libraries
+libraries: $(B)/lib/libweft-sched.a $(SHARED_SCHED)  ## libweft-sched, static and shared
+$(B)/pic/%.o: %.cc sched/export.h $(B)/flags
+	@mkdir -p $(@D)
+	$(call quiet,PIC )$(CXX) $(CPPFLAGS) $(CXXFLAGS) -fPIC -Wno-attributes -fvisibility=hidden -fno-semantic-interposition -include sched/export.h -c $< -o $@
+$(SHARED_SCHED): $(pic_objects) sched/exported.map $(B)/lists/sched
+	$(call quiet,SO  )$(COMPILER) -shared $(LDFLAGS) -Wl,-soname,libweft-sched.so.$(firstword $(subst ., ,$(VERSION))) \
+	  -Wl,--version-script=sched/exported.map -Wl,-z,defs -Wl,-Bsymbolic-functions -o $@ $(filter %.o,$^) -lboost_context -luring
+-include $(pic_objects:.o=.d)
 
 link = @mkdir -p $(@D); $(if $(V),set -x;,echo "  LINK  $(@:$(B)/%=%)";) \
   $(COMPILER) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1) $(LDLIBS) $(OPTIONAL_LIBS)
@@ -186,16 +202,19 @@ $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,bench) $(test_archiv
 	$(call link,-lbenchmark)
 
 -include $(OBJECTS:.o=.d)
-.SECONDARY: $(OBJECTS)
+.SECONDARY: $(OBJECTS) $(pic_objects)
 
 # Helpers of the end-to-end scripts stand alone: one file each, linked with nothing of ours.
 $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o
 	$(link)
 
 # --- Tests -------------------------------------------------------------------------------------------------------
-.PHONY: test unit-tests e2e test-bare check asan tsan ubsan fuzz coverage
-test: all fuzzers e2e-helpers  ## build, then run unit tests, fuzz corpora and quick end-to-end tests; ends with a sum
-	@tests/run --build $(B) unit fuzz e2e-quick
+.PHONY: test test-library unit-tests e2e test-bare check asan tsan ubsan fuzz coverage
+test: all fuzzers libraries e2e-helpers  ## build, then run unit tests, fuzz corpora, the installed library and quick end-to-end tests; ends with a sum
+	@tests/run --build $(B) unit fuzz library e2e-quick
+
+test-library: libraries  ## programs built against the installed scheduler, and its examples
+	@tests/run --build $(B) library
 
 unit-tests: unit  ## the unit tests only (also: make build/release/unit/fs builds one folder's)
 	@tests/run --build $(B) unit
@@ -258,11 +277,14 @@ check:  ## all that should hold before a change lands: lint of everything, sanit
 	@$(MAKE) --no-print-directory test
 
 # --- Lint --------------------------------------------------------------------------------------------------------
-.PHONY: lint lint-layers lint-headers lint-listed lint-documents lint-format lint-scripts lint-tidy format
-lint: lint-layers lint-headers lint-listed lint-documents lint-format lint-scripts lint-tidy  ## rules of the house; clang-tidy on changed files (LINT_ALL=1: on all)
+.PHONY: lint lint-layers lint-library lint-headers lint-listed lint-documents lint-format lint-scripts lint-tidy format
+lint: lint-layers lint-library lint-headers lint-listed lint-documents lint-format lint-scripts lint-tidy  ## rules of the house; clang-tidy on changed files (LINT_ALL=1: on all)
 
 lint-layers:  ## who includes whom
 	@tests/lint/layers.sh
+
+lint-library:  ## what the headers of the installed scheduler may bring along
+	@tests/lint/library.sh
 
 # Each header compiles alone. Stamps with dependencies, so that only what changed is tried again.
 header_stamps := $(patsubst %,$(B)/lint/%.ok,$(wildcard $(foreach room,kernel sched mem fs fs/check fs/fuse net tools tests/support,$(room)/*.h)))
@@ -328,10 +350,13 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # mount(8) and fsck(8) look for their helpers here and nowhere else; HELPER_DIR= leaves the links out.
 HELPER_DIR ?= /sbin
-.PHONY: install uninstall
+.PHONY: install install-sched uninstall
 install_environment = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' HELPER_DIR='$(HELPER_DIR)' BUILD='$(B)' VERSION='$(VERSION)'
-install: tools  ## install programs, libraries, headers, man pages (PREFIX, DESTDIR, HELPER_DIR)
+install: tools libraries  ## install programs, libraries, headers, man pages (PREFIX, DESTDIR, HELPER_DIR)
 	@$(install_environment) tools/install.sh install
+
+install-sched: libraries  ## install the scheduler alone, as a library for other programs
+	@$(install_environment) PART=sched tools/install.sh install
 
 uninstall:  ## remove what install put there, with the same PREFIX, DESTDIR and HELPER_DIR
 	@$(install_environment) tools/install.sh uninstall

@@ -37,8 +37,9 @@ inline std::unexpected<Error> fail(Errc code, std::string message) {
 // A name of its own each time: the expression may be a lambda that has TRYs in it.
 #define WEFT_TRY_NAME(number) WEFT_TRY_JOIN(try_result_, number)
 #define WEFT_TRY_JOIN(left, right) left##right
+// __extension__: no word from -Wpedantic to those who include this.
 #define WEFT_TRY_AS(name, expression)                                 \
-  ({                                                                  \
+  __extension__({                                                     \
     auto name = (expression);                                         \
     if (!name) [[unlikely]]                                           \
       return std::unexpected<::weft::Error>(std::move(name).error()); \

@@ -1,4 +1,4 @@
-// sched/context.h - one machine context: a fiber's, or the thread's own. The one door to Boost.Context.
+// sched/context.h - one machine context: a fiber's, or the thread's own. The one door to Boost.Context. Internal.
 //
 //   worker -> [context] -> another fiber
 //

@@ -1,4 +1,4 @@
-// sched/stack.h - fiber stacks: guarded, pooled, touched only as deep as they are used.
+// sched/stack.h - fiber stacks: guarded, pooled, touched only as deep as they are used. Internal.
 //
 //   worker's magazine  ->  StackDepot  ->  StackPool, one for each size  ->  slabs of address space
 //

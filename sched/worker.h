@@ -1,4 +1,5 @@
 // sched/worker.h - one thread that runs fibers: picks the next, switches to it, and sleeps in its ring when there is none.
+// Internal.
 //
 //   spawn, resume  ->  [worker: next slot, own queue, inbox]  ->  context switch  ->  fiber
 //

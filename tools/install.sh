@@ -3,16 +3,21 @@
 #
 #   PREFIX/sbin/*.weft, PREFIX/bin/weft, PREFIX/sbin/weftd     programs
 #   HELPER_DIR/{mkfs,fsck,mount}.weft, mount.fuse{,blk}.weft   links, where mount(8) and fsck(8) look for them
-#   PREFIX/lib/libweft-*.a, PREFIX/include/weft/               libraries; #include <weft/sched/mutex.h>
-#   PREFIX/lib/pkgconfig/weft-*.pc, PREFIX/lib/cmake/weft/     weft-kernel, weft-sched ...; weft::kernel, weft::sched ...
+#   PREFIX/lib/libweft-*.a, PREFIX/include/weft/               libraries; #include <weft/sched.h>, <weft/kernel/uuid.h>
+#   PREFIX/lib/libweft-sched.so*                               the scheduler as a shared library, too
+#   PREFIX/lib/pkgconfig/weft-*.pc, PREFIX/lib/cmake/weft/     weft-kernel, weft-sched, weft-sched-static ...; weft::kernel ...
 #   PREFIX/share/man/manN/                                     tools/man/*.N
 #
-# From the environment: PREFIX, DESTDIR, HELPER_DIR, BUILD (build/release), VERSION.
+# Of sched/ only what sched/sched.h includes is installed; the rest is its own affair. PART=sched leaves all other things out: a
+# scheduler for programs that have nothing to do with storage.
+#
+# From the environment: PREFIX, DESTDIR, HELPER_DIR, BUILD (build/release), VERSION, PART.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=$1
 root=$DESTDIR$PREFIX
 count=0
+PART=${PART:-all}
 
 put() {  # put MODE SOURCE TARGET; a source of "-" is what comes on standard input
   count=$((count + 1))
@@ -21,15 +26,25 @@ put() {  # put MODE SOURCE TARGET; a source of "-" is what comes on standard inp
   if [ "$2" = - ]; then cat >"$3.new"; chmod "$1" "$3.new"; mv "$3.new" "$3"; else install -m "$1" "$2" "$3"; fi
 }
 
-# What a layer stands on: the layers below it in link order, and libraries that are not ours.
+link_to() {  # link_to TARGET NAME
+  count=$((count + 1))
+  if [ "$mode" = uninstall ]; then rm -f "$2"; else ln -sfn "$1" "$2"; fi
+}
+
+# What a layer stands on: the layers below it in link order, and libraries that are not ours. The static scheduler holds what it
+# needs of kernel; others of ours link it statically, so that no program has kernel twice.
 below() {
   case $1 in
-    kernel) ;;
-    sched | mem) echo kernel ;;
-    fs | net) for layer in mem sched; do if built $layer; then echo $layer; fi; done; echo kernel ;;
+    kernel | sched) ;;
+    mem) echo kernel ;;
+    fs | net)
+      if built mem; then echo mem; fi
+      if built sched; then echo sched; fi
+      echo kernel
+      ;;
   esac
 }
-foreign() { case $1 in kernel) echo -luring -lisal -lfmt -pthread ;; sched) echo -lboost_context ;; fs) echo -lfuse3 ;; esac; }
+foreign() { case $1 in kernel) echo -luring -lisal -lfmt -pthread ;; sched) echo -lboost_context -luring -pthread ;; fs) echo -lfuse3 ;; esac; }
 built() { [ -e "$BUILD/lib/libweft-$1.a" ]; }
 about() {
   case $1 in
@@ -41,68 +56,130 @@ about() {
   esac
 }
 
-for program in "$BUILD"/bin/*; do
-  [ -x "$program" ] || continue
-  case ${program##*/} in
-    weft) put 755 "$program" "$root/bin/weft" ;;
-    *) put 755 "$program" "$root/sbin/${program##*/}" ;;
+# headers_of LAYER: what of it is installed.
+headers_of() {
+  case $1:$PART in
+    sched:sched) tests/lint/library.sh --headers ;;
+    sched:*) tests/lint/library.sh --headers | grep '^sched/' ;;
+    *) find "$1" -name '*.h' 2>/dev/null | sort ;;
   esac
-done
+}
 
-# With PREFIX=/usr on a merged /usr the programs are there already. An ordinary user cannot write there: said, no error.
-if [ -n "$HELPER_DIR" ] && [ "$(readlink -f "$DESTDIR$HELPER_DIR")" != "$(readlink -f "$root/sbin")" ]; then
-  if mkdir -p "$DESTDIR$HELPER_DIR" 2>/dev/null && [ -w "$DESTDIR$HELPER_DIR" ]; then
-    # mount.fuse.weft: what mount(8) and umount(8) call for the types fuse.weft and fuseblk.weft, as the kernel names our mounts.
-    for helper in mkfs.weft fsck.weft mount.weft mount.fuse.weft mount.fuseblk.weft; do
-      link=$DESTDIR$HELPER_DIR/$helper program=$PREFIX/sbin/${helper/#mount.*/mount.weft}
-      if [ "$mode" = install ]; then
-        if [ -e "$BUILD/bin/${program##*/}" ]; then ln -sfn "$program" "$link" && count=$((count + 1)); fi
-      elif [ "$(readlink "$link")" = "$program" ]; then
-        rm -f "$link" && count=$((count + 1))
-      fi
-    done
-  else
-    echo "Not linked into $DESTDIR$HELPER_DIR (not writable): mount -t weft and fsck -t weft will not find Weft."
-  fi
-fi
-
-targets=
-for layer in kernel sched mem fs net; do
-  built "$layer" || [ "$mode" = uninstall ] || continue
-  put 644 "$BUILD/lib/libweft-$layer.a" "$root/lib/libweft-$layer.a"
-  while read -r header; do
-    put 644 - "$root/include/weft/$header" < <(
-      sed -E 's,^([ \t]*#[ \t]*include )"((kernel|sched|mem|fs|net)/[^"]*)",\1<weft/\2>,' "$header")
-  done < <(find "$layer" -name '*.h' 2>/dev/null | sort)
-  put 644 - "$root/lib/pkgconfig/weft-$layer.pc" <<PC
+pkg_config() {  # pkg_config NAME DESCRIPTION LINES
+  put 644 - "$root/lib/pkgconfig/$1.pc" <<PC
 prefix=$PREFIX
 libdir=\${prefix}/lib
 includedir=\${prefix}/include
 
-Name: weft-$layer
-Description: Weft: $(about $layer)
+Name: $1
+Description: Weft: $2
 Version: $VERSION
-Requires: $(below $layer | sed 's/^/weft-/' | paste -sd' ')
-Cflags: -I\${includedir} -ftls-model=initial-exec
-Libs: -L\${libdir} -lweft-$layer $(foreign $layer)
+$3
 PC
-  targets+="
-add_library(weft::$layer STATIC IMPORTED)
-set_target_properties(weft::$layer PROPERTIES
-  IMPORTED_LOCATION \"\${weft_prefix}/lib/libweft-$layer.a\"
-  INTERFACE_INCLUDE_DIRECTORIES \"\${weft_prefix}/include\"
+}
+
+cmake_target() {  # cmake_target NAME KIND FILE PROPERTIES
+  cat <<CMAKE
+add_library(weft::$1 $2 IMPORTED)
+set_target_properties(weft::$1 PROPERTIES
+  IMPORTED_LOCATION "\${weft_prefix}/lib/$3"
+  INTERFACE_INCLUDE_DIRECTORIES "\${weft_prefix}/include"
   INTERFACE_COMPILE_FEATURES cxx_std_23
-  INTERFACE_COMPILE_OPTIONS -ftls-model=initial-exec
-  INTERFACE_LINK_LIBRARIES \"$({ below $layer | sed 's/^/weft::/'; foreign $layer | tr ' ' '\n'; } | sed '/^$/d' | paste -sd';')\")
-"
-done
-put 644 - "$root/lib/cmake/weft/weft-config.cmake" <<CMAKE
-# find_package(weft) offers weft::kernel, weft::sched ... as far as they are installed.
-if(TARGET weft::kernel)
-  return()
+$4)
+CMAKE
+}
+
+# One file for each layer, so that one that is installed by itself does not hide others.
+cmake_layer() {
+  put 644 - "$root/lib/cmake/weft/weft-$1.cmake" < <(
+    if [ "$1" = sched ]; then
+      cmake_target sched_static STATIC libweft-sched.a "  INTERFACE_LINK_LIBRARIES \"$(foreign sched | tr ' ' ';')\""
+      cmake_target sched_shared SHARED "libweft-sched.so.$VERSION" "  IMPORTED_SONAME $soname
+  INTERFACE_LINK_LIBRARIES -pthread"
+      cat <<'CMAKE'
+# weft::sched is the shared one, unless weft_STATIC is set before find_package().
+add_library(weft::sched INTERFACE IMPORTED)
+if(weft_STATIC)
+  target_link_libraries(weft::sched INTERFACE weft::sched_static)
+else()
+  target_link_libraries(weft::sched INTERFACE weft::sched_shared)
 endif()
-get_filename_component(weft_prefix "\${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
-$targets
+CMAKE
+    else
+      cmake_target "$1" STATIC "libweft-$1.a" "  INTERFACE_COMPILE_OPTIONS -ftls-model=initial-exec
+  INTERFACE_LINK_LIBRARIES \"$({ below "$1" | sed 's/^/weft::/; s/sched$/sched_static/'; foreign "$1" | tr ' ' '\n'; } | sed '/^$/d' | paste -sd';')\""
+    fi)
+}
+
+if [ "$PART" = all ]; then
+  for program in "$BUILD"/bin/*; do
+    [ -x "$program" ] || continue
+    case ${program##*/} in
+      weft) put 755 "$program" "$root/bin/weft" ;;
+      *) put 755 "$program" "$root/sbin/${program##*/}" ;;
+    esac
+  done
+
+  # With PREFIX=/usr on a merged /usr the programs are there already. An ordinary user cannot write there: said, no error.
+  if [ -n "$HELPER_DIR" ] && [ "$(readlink -f "$DESTDIR$HELPER_DIR")" != "$(readlink -f "$root/sbin")" ]; then
+    if mkdir -p "$DESTDIR$HELPER_DIR" 2>/dev/null && [ -w "$DESTDIR$HELPER_DIR" ]; then
+      # mount.fuse.weft: what mount(8) and umount(8) call for the types fuse.weft and fuseblk.weft, as the kernel names our mounts.
+      for helper in mkfs.weft fsck.weft mount.weft mount.fuse.weft mount.fuseblk.weft; do
+        link=$DESTDIR$HELPER_DIR/$helper program=$PREFIX/sbin/${helper/#mount.*/mount.weft}
+        if [ "$mode" = install ]; then
+          if [ -e "$BUILD/bin/${program##*/}" ]; then ln -sfn "$program" "$link" && count=$((count + 1)); fi
+        elif [ "$(readlink "$link")" = "$program" ]; then
+          rm -f "$link" && count=$((count + 1))
+        fi
+      done
+    else
+      echo "Not linked into $DESTDIR$HELPER_DIR (not writable): mount -t weft and fsck -t weft will not find Weft."
+    fi
+  fi
+fi
+
+soname=libweft-sched.so.${VERSION%%.*}
+for layer in kernel sched mem fs net; do
+  if [ "$PART" != all ] && [ "$PART" != "$layer" ]; then continue; fi
+  built "$layer" || [ "$mode" = uninstall ] || continue
+  put 644 "$BUILD/lib/libweft-$layer.a" "$root/lib/libweft-$layer.a"
+  while read -r header; do
+    put 644 - "$root/include/weft/${header/#sched\/sched.h/sched.h}" < <(
+      sed -E 's,^([ \t]*#[ \t]*include )"((kernel|sched|mem|fs|net)/[^"]*)",\1<weft/\2>,' "$header")
+  done < <(headers_of "$layer")
+  if [ "$layer" = sched ]; then
+    put 644 "$BUILD/lib/libweft-sched.so.$VERSION" "$root/lib/libweft-sched.so.$VERSION"
+    link_to "libweft-sched.so.$VERSION" "$root/lib/$soname"
+    link_to "$soname" "$root/lib/libweft-sched.so"
+    # Libs.private and no Requires.private: who links the shared one needs no headers of what is inside.
+    pkg_config weft-sched "$(about sched)" "Cflags: -I\${includedir} -pthread
+Libs: -L\${libdir} -lweft-sched -pthread
+Libs.private: $(foreign sched)"
+    pkg_config weft-sched-static "$(about sched), linked statically" "Cflags: -I\${includedir} -pthread
+Libs: -L\${libdir} -l:libweft-sched.a $(foreign sched)"
+  else
+    pkg_config "weft-$layer" "$(about "$layer")" "Requires: $(below "$layer" | sed 's/^/weft-/; s/sched$/sched-static/' | paste -sd' ')
+Cflags: -I\${includedir} -ftls-model=initial-exec
+Libs: -L\${libdir} -lweft-$layer $(foreign "$layer")"
+  fi
+  cmake_layer "$layer"
+done
+put 644 - "$root/lib/cmake/weft/weft-config.cmake" <<'CMAKE'
+# find_package(weft COMPONENTS sched) offers weft::sched; without COMPONENTS all that is installed: weft::kernel, weft::fs ...
+get_filename_component(weft_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+foreach(weft_layer kernel sched mem fs net)
+  if(NOT TARGET weft::${weft_layer})
+    include("${CMAKE_CURRENT_LIST_DIR}/weft-${weft_layer}.cmake" OPTIONAL)
+  endif()
+endforeach()
+foreach(weft_layer ${weft_FIND_COMPONENTS})
+  if(TARGET weft::${weft_layer})
+    set(weft_${weft_layer}_FOUND TRUE)
+  elseif(weft_FIND_REQUIRED_${weft_layer})
+    set(weft_FOUND FALSE)
+    set(weft_NOT_FOUND_MESSAGE "weft has no component ${weft_layer} here")
+  endif()
+endforeach()
 CMAKE
 put 644 - "$root/lib/cmake/weft/weft-config-version.cmake" <<CMAKE
 set(PACKAGE_VERSION "$VERSION")
@@ -117,7 +194,7 @@ endif()
 CMAKE
 
 for page in tools/man/*.[1-9]; do
-  if [ -f "$page" ]; then put 644 "$page" "$root/share/man/man${page##*.}/${page##*/}"; fi
+  if [ "$PART" = all ] && [ -f "$page" ]; then put 644 "$page" "$root/share/man/man${page##*.}/${page##*/}"; fi
 done
 
 if [ "$mode" = uninstall ]; then

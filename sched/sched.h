@@ -1,0 +1,35 @@
+// sched/sched.h - all of the library: what a program includes as <weft/sched.h>.
+//
+//   sched::Runtime runtime = sched::Runtime::create({.workers = 4}).value();
+//   int answer = runtime.block_on([] { return compute_on_fibers(); });
+//
+// These headers, and those they include, are what is installed and what the shared library shows; every other header of this
+// folder says "Internal" and is neither. None of them brings in Boost or liburing, defines a macro without WEFT_ in front, or
+// needs code to run before main().
+// Link: pkg-config weft-sched, or find_package(weft COMPONENTS sched) and weft::sched; sched/README.md says more.
+// Tests: tests/library/.
+#pragma once
+
+#if __cplusplus < 202100L
+#error "weft/sched.h needs C++23: compile with -std=c++23"
+#endif
+
+#include "kernel/clock.h"
+#include "kernel/error.h"
+#include "kernel/result.h"
+#include "sched/channel.h"
+#include "sched/condition_variable.h"
+#include "sched/deadline.h"
+#include "sched/file_disk.h"
+#include "sched/inspect.h"
+#include "sched/io.h"
+#include "sched/mutex.h"
+#include "sched/offload.h"
+#include "sched/runtime.h"
+#include "sched/semaphore.h"
+#include "sched/signal.h"
+#include "sched/simulation.h"
+#include "sched/spawn.h"
+#include "sched/task.h"
+#include "sched/task_group.h"
+#include "sched/wait_group.h"
