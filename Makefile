@@ -297,7 +297,7 @@ $(B)/lint/%.ok: % $(B)/flags
 
 # Every source is known to this file: a test in a folder that nobody builds would pass forever.
 known_sources := $(enumerator_source) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
-  $(wildcard tests/e2e/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
+  $(wildcard tests/e2e/*.cc tests/library/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
 lint-listed:  ## sources and tests that nothing builds
 	@lost='$(filter-out $(known_sources),$(shell find . -name '*.cc' -not -path './build/*' -not -path './.*' | sed 's,^\./,,'))'; \
 	for source in $$lost; do echo "$$source: no rule of the Makefile builds it"; done; [ -z "$$lost" ]
