@@ -32,4 +32,5 @@
 #include "sched/spawn.h"
 #include "sched/task.h"
 #include "sched/task_group.h"
+#include "sched/trace.h"
 #include "sched/wait_group.h"
