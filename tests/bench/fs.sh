@@ -214,7 +214,7 @@ for round in $(seq "$ROUNDS"); do
         down
     done
 done
-awk -v order="$FS" -v machine="$(uname -r), $(nproc) CPUs, $ROUNDS rounds, $FILES files, $(date -u +%F)" -f "$ROOT/tests/bench/fs_table.awk" "$raw" >"$out/fs.md"
+awk -v order="$FS" -v machine="$(uname -r), $(nproc) CPUs, $ROUNDS rounds, $FILES files, $(date -u +%F)" -f "$ROOT/tests/bench/figures.awk" -f "$ROOT/tests/bench/fs_table.awk" "$raw" >"$out/fs.md"
 status=$?
 cat "$out/fs.md"
 exit $status

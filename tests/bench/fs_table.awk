@@ -1,35 +1,9 @@
 # fs_table.awk - turns the figures of fs.sh (one JSON object a line) into a Markdown table of medians and ratios, and
 # says of every floor whether it is kept. Exit status 1 if one is missed.
-# Variables: order (names of the file systems, in the order of columns), machine (one line about the run).
+# Needs figures.awk. Variables: order (names of the file systems, in the order of columns), machine (one line about the run).
 
-function field(name,    at, rest) {
-    at = index($0, "\"" name "\":")
-    if (!at) return ""
-    rest = substr($0, at + length(name) + 3)
-    sub(/^"/, "", rest)
-    sub(/[",}].*/, "", rest)
-    return rest
-}
-{
-    key = field("fs") SUBSEP field("row")
-    samples[key, ++count[key]] = field("value") + 0
-}
-function median(fs, row,    key, n, i, j, t, v) {
-    key = fs SUBSEP row
-    n = count[key]
-    if (!n) return -1
-    for (i = 1; i <= n; i++) v[i] = samples[key, i]
-    for (i = 2; i <= n; i++) for (j = i; j > 1 && v[j] < v[j - 1]; j--) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
-    return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-}
-# Thousands become k, so that a row can be read at a glance.
-function short(value) {
-    if (value >= 100000) return sprintf("%.0fk", value / 1000)
-    if (value >= 10000) return sprintf("%.1fk", value / 1000)
-    if (value >= 100) return sprintf("%.0f", value)
-    if (value >= 10) return sprintf("%.1f", value)
-    return sprintf("%.2f", value)
-}
+{ sample(field("fs") SUBSEP field("row"), field("value")) }
+function median(fs, row) { return median_of(fs SUBSEP row) }
 # Peers in memory are compared with ours in memory, all others with ours on the disk.
 function ours(fs) { return fs ~ /tmpfs/ ? "weft-tmpfs" : "weft" }
 function line(row, title, less_is_better,    text, i, value, own, ratio) {
