@@ -60,7 +60,7 @@ int echo(unsigned workers) {
 
 int random_reads(const std::string& path, int depth, double seconds) {
   const int file = ::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
-  struct stat status {};
+  struct stat status{};
   auto runtime = Runtime::create({.workers = 1});
   if (file < 0 || ::fstat(file, &status) != 0 || !runtime) return 1;
   const auto blocks = static_cast<std::uint64_t>(status.st_size) / 4096;

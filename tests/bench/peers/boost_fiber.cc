@@ -84,9 +84,9 @@ std::int64_t queens_from(int size, int row, const std::array<signed char, 16>& c
   std::vector<fibers::fiber> children;
   for (int column = 0; column < size; ++column) {
     if (!peer::safe(columns, row, column)) continue;
-    children.emplace_back([&found, columns, size, row, column]() mutable {
-      columns[row] = static_cast<signed char>(column);
-      found[column] = queens_from(size, row + 1, columns);
+    children.emplace_back([&found, board = columns, size, row, column]() mutable {
+      board[row] = static_cast<signed char>(column);
+      found[column] = queens_from(size, row + 1, board);
     });
   }
   for (auto& child : children) child.join();
@@ -105,7 +105,8 @@ std::int64_t skynet_of(std::int64_t first, std::int64_t size) {
   std::array<std::int64_t, 10> sums{};
   std::vector<fibers::fiber> children;
   for (int child = 0; child < 10; ++child)
-    children.emplace_back([&sums, first, size, child] { sums[child] = skynet_of(first + child * (size / 10), size / 10); });
+    children.emplace_back(
+        [&sums, first, size, child] { sums[child] = skynet_of(first + child * (size / 10), size / 10); });
   for (auto& child : children) child.join();
   std::int64_t sum = 0;
   for (const std::int64_t each : sums) sum += each;

@@ -219,7 +219,7 @@ int echo() {
 
 int random_reads(const char* path, int depth, double seconds) {
   const int file = open(path, O_RDONLY | O_DIRECT);
-  struct stat status {};
+  struct stat status{};
   if (file < 0 || fstat(file, &status) != 0) return 1;
   const std::int64_t blocks = status.st_size / 4096;
   std::atomic<bool> over{false};
@@ -232,7 +232,9 @@ int random_reads(const char* path, int depth, double seconds) {
         std::mt19937_64 random(static_cast<unsigned>(t) + 1);
         std::int64_t mine = 0;
         for (; !over.load(std::memory_order_relaxed); ++mine)
-          expect(pread(file, place, 4096, static_cast<off_t>(random() % static_cast<std::uint64_t>(blocks)) * 4096) == 4096, "read");
+          expect(pread(file, place, 4096, static_cast<off_t>(random() % static_cast<std::uint64_t>(blocks)) * 4096) ==
+                     4096,
+                 "read");
         done += mine;
         std::free(place);
       });
@@ -243,7 +245,8 @@ int random_reads(const char* path, int depth, double seconds) {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
   const auto total = [](timeval t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
-  std::printf("{\"iops\":%.0f,\"cpu\":%.3f}\n", static_cast<double>(done) / took, (total(used.ru_utime) + total(used.ru_stime)) / took);
+  std::printf("{\"iops\":%.0f,\"cpu\":%.3f}\n", static_cast<double>(done) / took,
+              (total(used.ru_utime) + total(used.ru_stime)) / took);
   return 0;
 }
 
@@ -262,7 +265,8 @@ int main(int count, char** words) {
           {"channel_across", "ns", 2, [](unsigned, std::int64_t s) { return channel(100'000 / s); }},
           {"mutex_free", "ns", 0, [](unsigned, std::int64_t s) { return mutex_free(10'000'000 / s); }},
           {"mutex_contended", "ns", 0, [](unsigned, std::int64_t s) { return mutex_contended(1'600'000 / s); }},
-          {"timer_storm", "ns", 0, [](unsigned, std::int64_t s) { return timer_storm(std::max<std::int64_t>(1, 100 / s)); }},
+          {"timer_storm", "ns", 0,
+           [](unsigned, std::int64_t s) { return timer_storm(std::max<std::int64_t>(1, 100 / s)); }},
           {"thread_ring", "ns", 0, [](unsigned, std::int64_t s) { return thread_ring(200'000 / s); }},
       },
       count, words);

@@ -1,6 +1,6 @@
 // tbb.cc - the rows of tests/bench/sched_bench.cc by oneTBB: forks and joins; it has no fibers that could wait.
+#include <oneapi/tbb/mutex.h>
 #include <tbb/global_control.h>
-#include <tbb/mutex.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 
@@ -68,9 +68,10 @@ std::int64_t queens_from(int size, int row, const std::array<signed char, 16>& c
   tbb::task_group group;
   for (int column = 0; column < size; ++column) {
     if (!peer::safe(columns, row, column)) continue;
-    group.run([&found, columns, size, row, column]() mutable {
-      columns[row] = static_cast<signed char>(column);
-      found[column] = queens_from(size, row + 1, columns);
+    group.run([&found, columns, size, row, column] {
+      std::array<signed char, 16> board = columns;
+      board[row] = static_cast<signed char>(column);
+      found[column] = queens_from(size, row + 1, board);
     });
   }
   group.wait();
