@@ -297,7 +297,7 @@ $(B)/lint/%.ok: % $(B)/flags
 
 # Every source is known to this file: a test in a folder that nobody builds would pass forever.
 known_sources := $(enumerator_source) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
-  $(wildcard tests/e2e/*.cc tests/library/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
+  $(wildcard tests/e2e/*.cc tests/library/*.cc tests/bench/peers/*.cc sched/examples/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
 lint-listed:  ## sources and tests that nothing builds
 	@lost='$(filter-out $(known_sources),$(shell find . -name '*.cc' -not -path './build/*' -not -path './.*' | sed 's,^\./,,'))'; \
 	for source in $$lost; do echo "$$source: no rule of the Makefile builds it"; done; [ -z "$$lost" ]
@@ -311,10 +311,11 @@ lint-format:  ## layout other than .clang-format's
 lint-scripts:  ## shell syntax
 	@for script in .ci/run tests/run $$(find tools tests -name '*.sh'); do bash -n $$script || exit 1; done
 
+# The examples are seen through the installed library alone.
 # One stamp a source: looked at again when it, a header of ours that it includes, or .clang-tidy has changed. A changed
 # header is looked at through its own source. (make -k lint: all findings, not only the first file's.)
 tidy_changed = $(filter %.cc,$(1)) $(wildcard $(patsubst %.h,%.cc,$(filter %.h,$(1))))
-tidy_sources = $(filter-out tests/%,$(if $(LINT_ALL),$(known_sources),$(call tidy_changed,$(shell tests/lint/changed.sh))))
+tidy_sources = $(filter-out tests/% sched/examples/%,$(if $(LINT_ALL),$(known_sources),$(call tidy_changed,$(shell tests/lint/changed.sh))))
 tidy_stamps := $(if $(filter lint lint-tidy,$(GOALS)),$(patsubst %.cc,$(B)/tidy/%.ok,$(sort $(tidy_sources))))
 lint-tidy: $(tidy_stamps)  ## clang-tidy-19 on changed files, or on all with LINT_ALL=1
 $(B)/tidy/%.ok: %.cc .clang-tidy

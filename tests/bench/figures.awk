@@ -12,22 +12,23 @@ function field(name,    at, rest) {
 }
 # A sample of whatever the key stands for.
 function sample(key, value) { samples[key, ++count[key]] = value + 0 }
-# -1 where there is none.
+# Far below zero where there is none.
+function has(value) { return value > -1e17 }
 function median_of(key,    n, i, j, t, v) {
     n = count[key]
-    if (!n) return -1
+    if (!n) return -1e18
     for (i = 1; i <= n; i++) v[i] = samples[key, i]
     for (i = 2; i <= n; i++) for (j = i; j > 1 && v[j] < v[j - 1]; j--) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
     return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
 }
 function least_of(key,    i, least) {
-    if (!count[key]) return -1
+    if (!count[key]) return -1e18
     least = samples[key, 1]
     for (i = 2; i <= count[key]; i++) if (samples[key, i] < least) least = samples[key, i]
     return least
 }
 function most_of(key,    i, most) {
-    if (!count[key]) return -1
+    if (!count[key]) return -1e18
     most = samples[key, 1]
     for (i = 2; i <= count[key]; i++) if (samples[key, i] > most) most = samples[key, i]
     return most

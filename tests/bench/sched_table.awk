@@ -15,20 +15,21 @@ function median(name, row) { return median_of(name SUBSEP row) }
 function more_is_better(row) { return unit[row] ~ /\/s$/ }
 function best(name, row) { return more_is_better(row) ? most_of("min" SUBSEP name SUBSEP row) : least_of("min" SUBSEP name SUBSEP row) }
 function best_peer(row,    i, value, found) {
-    found = -1
+    found = -1e18
     best_name = ""
     for (i = 2; i <= columns; i++) {
         value = median(names[i], row)
-        if (value >= 0 && (found < 0 || (more_is_better(row) ? value > found : value < found))) { found = value; best_name = names[i] }
+        if (has(value) && (!has(found) || (more_is_better(row) ? value > found : value < found))) { found = value; best_name = names[i] }
     }
     return found
 }
 # How many times as good ours is: above 1 is better.
 function ratio(row, own, peer) {
-    if (own <= 0 || peer <= 0) return own <= 0 && peer >= 0 ? 1 : 0
+    # A difference of two times may be below zero.
+    if (own <= 0 || peer <= 0) return own <= peer ? 1 : 0
     return more_is_better(row) ? own / peer : peer / own
 }
-function head(first,    i, text, rule) {
+function header_of(first,    i, text, rule) {
     text = "| " first
     rule = "| ---"
     for (i = 1; i <= columns; i++) { text = text " | " names[i]; rule = rule " | ---:" }
@@ -40,13 +41,13 @@ function aim(what, row, asked, holds, shown) {
 }
 function at_most(what, row, limit,    own) {
     own = median(names[1], row)
-    if (own >= 0) aim(what, row, "at most " limit " " unit[row], own <= limit, short(own))
+    if (has(own)) aim(what, row, "at most " limit " " unit[row], own <= limit, short(own))
 }
 END {
     columns = split(order, names, " ")
-    print "Scheduler benchmark: " machine ". Each figure: least / median of the rounds; the ratio is of medians, of the best peer to ours,"
+    print "Scheduler benchmark: " machine ". Each figure: best / median of the rounds; the ratio is of medians, of the best peer to ours,"
     print "above 1 is better.\n"
-    header = head("row")
+    header = header_of("row")
     sub(/\n/, " | ratio |\n", header)
     print header " | ---: |"
     for (r = 1; r <= row_count; r++) {
@@ -55,14 +56,14 @@ END {
         text = "| " row ", " unit[row]
         for (i = 1; i <= columns; i++) {
             value = median(names[i], row)
-            text = text " | " (value < 0 ? "-" : short(best(names[i], row)) " / " short(value))
+            text = text " | " (!has(value) ? "-" : short(best(names[i], row)) " / " short(value))
         }
         peer = best_peer(row)
         own = median(names[1], row)
-        print text " | " (peer >= 0 && own >= 0 ? sprintf("%.2f", ratio(row, own, peer)) : "-") " |"
+        print text " | " (has(peer) && has(own) ? sprintf("%.2f", ratio(row, own, peer)) : "-") " |"
     }
     print "\nThe most memory resident in a row, MiB:\n"
-    header = head("row")
+    header = header_of("row")
     sub(/\n/, " |\n", header)
     print header " |"
     for (r = 1; r <= row_count; r++) {
@@ -71,8 +72,8 @@ END {
         some = 0
         for (i = 1; i <= columns; i++) {
             value = most_of("peak" SUBSEP names[i] SUBSEP row)
-            if (value >= 0) some = 1
-            text = text " | " (value < 0 ? "-" : sprintf("%.0f", value / 1024))
+            if (has(value)) some = 1
+            text = text " | " (!has(value) ? "-" : sprintf("%.0f", value / 1024))
         }
         if (some) print text " |"
     }
@@ -85,7 +86,7 @@ END {
     at_most("a fork", "fib", 15)
     at_most("skynet", "skynet_1m", 20)
     peak = most_of("peak" SUBSEP names[1] SUBSEP "skynet_1m")
-    if (peak >= 0) aim("skynet's memory", "skynet_1m", "under 64 MiB", peak < 65536, sprintf("%.0f", peak / 1024))
+    if (has(peak)) aim("skynet's memory", "skynet_1m", "under 64 MiB", peak < 65536, sprintf("%.0f", peak / 1024))
     at_most("mutex", "mutex_free", 8)
     at_most("channel round trip, one worker", "channel_same", 100)
     at_most("the same across workers", "channel_across", 1000)
@@ -93,16 +94,16 @@ END {
     for (r = 1; r <= row_count; r++) {
         row = rows[r]
         own = median(names[1], row)
-        if (own < 0 || row ~ /^file_/) continue
+        if (!has(own) || row ~ /^file_/) continue
         peer = best_peer(row)
-        if (peer >= 0) aim("no slower than the best peer: " row, row, best_name " " short(peer), ratio(row, own, peer) >= 1, short(own))
+        if (has(peer)) aim("no slower than the best peer: " row, row, best_name " " short(peer), ratio(row, own, peer) >= 1, short(own))
     }
     for (r = 1; r <= row_count; r++) {
         row = rows[r]
         if (row !~ /^file_read/) continue
         fio = median("fio", row)
         own = median(names[1], row)
-        if (fio > 0 && own >= 0) aim("reads a second: " row, row, "0.95 of fio's " short(fio), own >= 0.95 * fio, short(own))
+        if (fio > 0 && has(own)) aim("reads a second: " row, row, "0.95 of fio's " short(fio), own >= 0.95 * fio, short(own))
         cpu = row
         sub(/read/, "cpu", cpu)
         if (median("fio", cpu) > 0 && own > 0)
