@@ -94,9 +94,8 @@ remember = $(if $(call same,$(strip $(2)),$(file <$(1))),,$(shell mkdir -p $(dir
 LAYERS := fs net mem sched kernel
 sources.kernel := $(wildcard kernel/*.cc)
 sources.sched := $(wildcard sched/*.cc)
-# What sched needs of kernel is in its archive as well, so that a user links one library. A file that is missing here shows where
-# the shared one is linked.
-inside.sched := $(patsubst %,kernel/%.cc,block_device check clock error lock_order log random trace uring)
+# In sched's archive is kernel as well, so that a user links one library; of both he gets what his program reaches.
+inside.sched := $(sources.kernel)
 sources.mem := $(wildcard mem/*.cc)
 sources.fs := $(wildcard fs/*.cc fs/check/*.cc fs/fuse/*.cc)
 sources.net := $(wildcard net/*.cc)
@@ -162,15 +161,20 @@ $(foreach part,$(LAYERS) tools support bench,$(if $(sources.$(part)),$(eval $(ca
 
 # The scheduler as a shared library: hidden symbols but for what the installed headers declare (sched/export.h).
 SHARED_SCHED := $(B)/lib/libweft-sched.so.$(VERSION)
-pic_objects := $(patsubst %.cc,$(B)/pic/%.o,$(sources.sched) $(inside.sched))
+pic = $(patsubst %.cc,$(B)/pic/%.o,$(1))
+pic_objects := $(call pic,$(sources.sched) $(inside.sched))
 .PHONY: libraries
 libraries: $(B)/lib/libweft-sched.a $(SHARED_SCHED)  ## libweft-sched, static and shared
 $(B)/pic/%.o: %.cc sched/export.h $(B)/flags
 	@mkdir -p $(@D)
 	$(call quiet,PIC )$(CXX) $(CPPFLAGS) $(CXXFLAGS) -fPIC -Wno-attributes -fvisibility=hidden -fno-semantic-interposition -include sched/export.h -c $< -o $@
-$(SHARED_SCHED): $(pic_objects) sched/exported.map $(B)/lists/sched
+# Of kernel only what sched reaches: through an archive.
+$(B)/pic/kernel.a: $(call pic,$(inside.sched)) $(B)/lists/sched
+	$(call quiet,AR  )rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+$(SHARED_SCHED): $(call pic,$(sources.sched)) $(B)/pic/kernel.a sched/exported.map $(B)/lists/sched
 	$(call quiet,SO  )$(COMPILER) -shared $(LDFLAGS) -Wl,-soname,libweft-sched.so.$(firstword $(subst ., ,$(VERSION))) \
-	  -Wl,--version-script=sched/exported.map -Wl,-z,defs -Wl,-Bsymbolic-functions -o $@ $(filter %.o,$^) -lboost_context -luring
+	  -Wl,--version-script=sched/exported.map -Wl,-z,defs -Wl,-Bsymbolic-functions -o $@ $(filter %.o %.a,$^) \
+	  -lboost_context -luring -lisal
 -include $(pic_objects:.o=.d)
 
 link = @mkdir -p $(@D); $(if $(V),set -x;,echo "  LINK  $(@:$(B)/%=%)";) \
