@@ -1,5 +1,7 @@
 #include "sched/io.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -18,12 +20,14 @@
 namespace weft::sched::io {
 namespace {
 
-enum class Way { kRing, kOffload, kHere };
+// kSimulated: no thread may block for the sake of one fiber, and virtual time does not pass outside.
+enum class Way { kRing, kEpoll, kThread, kSimulated };
 
 Way way() noexcept {
   Worker* worker = current_worker();
-  if (worker == nullptr || worker->current() == nullptr || worker->simulated()) return Way::kHere;
-  return worker->reactor().has_ring() ? Way::kRing : Way::kOffload;
+  if (worker == nullptr || worker->current() == nullptr) return Way::kThread;
+  if (worker->simulated()) return Way::kSimulated;
+  return worker->reactor().has_ring() ? Way::kRing : Way::kEpoll;
 }
 
 // Requests that end together.
@@ -72,7 +76,8 @@ struct CancelOp : Worker::CancelRequest {
   }
 };
 
-Result<std::int32_t> ring_until(const UringRequest& request, Deadline deadline) {
+// By the worker's ring, or for a poll its epoll.
+Result<std::int32_t> request_until(const UringRequest& request, Deadline deadline) {
   AbandonableOp op;
   op.complete = &AbandonableOp::finish;
   Worker* home = current_worker();
@@ -99,15 +104,48 @@ Result<std::int32_t> ring_until(const UringRequest& request, Deadline deadline) 
   return fail(outcome == Outcome::kCancelled ? Errc::kCancelled : Errc::kTimedOut);
 }
 
-// Without a ring nothing interrupts a thread in a system call, so it looks up from time to time.
-Result<std::int32_t> offload_until(const UringRequest& request, Deadline deadline) {
-  constexpr auto kSlice = std::chrono::milliseconds(50);
+// The events there are, or -errno; -EPERM from an epoll that takes the descriptor for always ready.
+Result<std::int32_t> ready_until(int fd, std::uint32_t events, Deadline deadline) {
+  switch (way()) {
+    case Way::kRing:
+    case Way::kEpoll: return request_until(uring::poll_add(fd, events), deadline);
+    case Way::kThread: {
+      const std::int32_t ready = perform_blocking(uring::poll_add(fd, events), deadline);
+      if (ready == -ETIME) return fail(Errc::kTimedOut);
+      return ready;
+    }
+    case Way::kSimulated: break;
+  }
+  const std::int32_t ready = perform_now(uring::poll_add(fd, events));
+  if (ready == -EAGAIN)
+    return fail(Errc::kUnsupported, "a Simulation cannot wait for a descriptor of the world outside");
+  return ready;
+}
+
+bool never_waits(int fd) noexcept { return (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
+
+// A transfer for which a descriptor is ready and which may all the same wait, if somebody else is quicker.
+std::int32_t perform_ready(UringRequest request) noexcept {
+  if (way() != Way::kEpoll || never_waits(request.fd)) return perform_blocking(request);
+  // That much a pipe takes when it is ready for any.
+  if (request.opcode == UringOp::kWrite) request.length = std::min<std::uint32_t>(request.length, PIPE_BUF);
+  return blocking([&] { return perform_blocking(request); });
+}
+
+// Where no ring takes the request: tries, and waits for readiness in between.
+Result<std::int32_t> try_until(const UringRequest& request, Deadline deadline) {
+  if (request.opcode == UringOp::kPollAdd) {
+    const std::int32_t ready = TRY(ready_until(request.fd, request.op_flags, deadline));
+    return ready == -EPERM ? static_cast<std::int32_t>(request.op_flags & (POLLIN | POLLOUT)) : ready;
+  }
   for (;;) {
-    if (stop_requested()) return fail(Errc::kCancelled);
-    const Deadline slice = std::min(deadline, Deadline::after(kSlice));
-    const std::int32_t result = blocking([&] { return perform_blocking(request, slice); });
-    if (result != -ETIME) return result;
-    if (deadline.passed()) return fail(Errc::kTimedOut);
+    std::int32_t result = perform_now(request);
+    if (result != -EAGAIN && result != -EOPNOTSUPP) return result;
+    const std::int32_t ready = TRY(ready_until(request.fd, events_of(request), deadline));
+    if (ready < 0 && ready != -EPERM) return ready;
+    if (ready >= 0 && result == -EAGAIN) continue;
+    result = perform_ready(request);
+    if (result != -EAGAIN) return result;
   }
 }
 
@@ -130,14 +168,6 @@ Status plain(const UringRequest& request, const char* what) {
   return {};
 }
 
-Result<std::int32_t> waited(const UringRequest& request, Deadline deadline, const char* what) {
-  for (;;) {
-    const std::int32_t result = TRY(perform_until(request, deadline));
-    if (result >= 0) return result;
-    if (result != -EINTR) return fail(Error::from_errno(-result, what));
-  }
-}
-
 std::uint32_t clamp_length(std::size_t length) noexcept {
   return static_cast<std::uint32_t>(std::min<std::size_t>(length, 0x7FFFF000));  // the kernel's own limit of one call
 }
@@ -147,10 +177,11 @@ std::uint32_t clamp_length(std::size_t length) noexcept {
 void perform_all(std::span<Call> calls) noexcept {
   if (calls.empty()) return;
   switch (way()) {
-    case Way::kHere:
+    case Way::kThread:
+    case Way::kSimulated:
       for (Call& call : calls) call.result = perform_blocking(call.request);
       return;
-    case Way::kOffload:
+    case Way::kEpoll:
       run_blocking([&] {
         for (Call& call : calls) call.result = perform_blocking(call.request);
       });
@@ -179,17 +210,51 @@ std::int32_t perform(const UringRequest& request) noexcept {
   return call.result;
 }
 
+bool ring_takes(UringOp op) noexcept { return way() == Way::kRing && current_worker()->reactor().takes(op); }
+
 Result<std::int32_t> perform_until(const UringRequest& request, Deadline deadline) {
-  switch (way()) {
-    case Way::kHere: {
-      const std::int32_t result = perform_blocking(request, deadline);
-      if (result == -ETIME) return fail(Errc::kTimedOut);
-      return result;
+  if (stop_requested()) return fail(Errc::kCancelled);
+  const Way how = way();
+  if (how == Way::kThread && deadline.is_never()) {
+    const std::int32_t result = perform_blocking(request);
+    if (result != -EAGAIN) return result;
+  } else if (ring_takes(request.opcode)) {
+    const std::int32_t result = TRY(request_until(request, deadline));
+    if (result != -EAGAIN) return result;
+    // O_NONBLOCK: the ring does not wait.
+    for (;;) {
+      const std::int32_t ready = TRY(ready_until(request.fd, events_of(request), deadline));
+      if (ready < 0) return ready;
+      const std::int32_t again = TRY(request_until(request, deadline));
+      if (again != -EAGAIN) return again;
     }
-    case Way::kOffload: return offload_until(request, deadline);
-    case Way::kRing: break;
   }
-  return ring_until(request, deadline);
+  return try_until(request, deadline);
+}
+
+Status cancellation_point() {
+  if (stop_requested()) return fail(Errc::kCancelled);
+  Worker* worker = current_worker();
+  if (worker != nullptr && worker->current() != nullptr && !worker->simulated() &&
+      worker->reactor().call_without_wait())
+    yield();
+  return {};
+}
+
+Result<std::int32_t> perform_now_or_until(const UringRequest& request, Deadline deadline) {
+  TRY(cancellation_point());
+  const std::int32_t result = perform_now(request);
+  if (result == -EAGAIN || result == -EOPNOTSUPP) return perform_until(request, deadline);
+  return result;
+}
+
+Result<std::int32_t> call_until(const UringRequest& request, Deadline deadline, const char* what, First first) {
+  for (;;) {
+    const std::int32_t result =
+        TRY(first == First::kSystemCall ? perform_now_or_until(request, deadline) : perform_until(request, deadline));
+    if (result >= 0) return result;
+    if (result != -EINTR) return fail(Error::from_errno(-result, what));
+  }
 }
 
 Result<std::size_t> read(int fd, std::span<std::byte> into, std::uint64_t offset_bytes) {
@@ -216,17 +281,17 @@ Status fallocate(int fd, int mode, std::uint64_t offset_bytes, std::uint64_t len
 }
 
 Result<std::size_t> read_some(int fd, std::span<std::byte> into, Deadline deadline) {
-  return static_cast<std::size_t>(
-      TRY(waited(uring::read(fd, into.data(), clamp_length(into.size()), uring::kCurrentPosition), deadline, "read")));
+  return static_cast<std::size_t>(TRY(
+      call_until(uring::read(fd, into.data(), clamp_length(into.size()), uring::kCurrentPosition), deadline, "read")));
 }
 
 Result<std::size_t> write_some(int fd, std::span<const std::byte> from, Deadline deadline) {
-  return static_cast<std::size_t>(TRY(
-      waited(uring::write(fd, from.data(), clamp_length(from.size()), uring::kCurrentPosition), deadline, "write")));
+  return static_cast<std::size_t>(TRY(call_until(
+      uring::write(fd, from.data(), clamp_length(from.size()), uring::kCurrentPosition), deadline, "write")));
 }
 
 Result<std::uint32_t> poll(int fd, std::uint32_t events, Deadline deadline) {
-  return static_cast<std::uint32_t>(TRY(waited(uring::poll_add(fd, events), deadline, "poll")));
+  return static_cast<std::uint32_t>(TRY(call_until(uring::poll_add(fd, events), deadline, "poll")));
 }
 
 Status wait_readable(int fd, Deadline deadline) {

@@ -1,6 +1,7 @@
 #include "sched/reactor.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,22 +14,32 @@ namespace {
 
 constexpr std::uint64_t kWakeTag = 1;  // no IoOp lies at an odd address
 
+void block_sigpipe() noexcept {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Reactor>> Reactor::create(bool want_ring, bool open_files_only) {
   std::unique_ptr<Reactor> reactor(new Reactor);
   reactor->wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (reactor->wake_fd_ < 0) return fail(Error::from_errno(errno, "eventfd for a worker"));
+  block_sigpipe();
   if (want_ring) {
     auto ring = Uring::create({.entries = 256, .open_descriptors_only = open_files_only});
     if (ring) {
       reactor->ring_ = std::move(*ring);
+      reactor->open_files_only_ = open_files_only;
       reactor->arm_wakeup();
       reactor->submit();
     } else if (ring.error() != Errc::kUnsupported) {
       return fail(std::move(ring).error());
     }
   }
+  if (!reactor->ring_) reactor->epoll_ = TRY(EpollSet::create(reactor->wake_fd_));
   return reactor;
 }
 
@@ -37,7 +48,32 @@ Reactor::~Reactor() {
   if (wake_fd_ >= 0) close(wake_fd_);
 }
 
+bool Reactor::takes(UringOp op) const noexcept {
+  if (!ring_ || !ring_->supports(op)) return false;
+  if (!open_files_only_) return true;
+  switch (op) {
+    case UringOp::kRead:
+    case UringOp::kWrite:
+    case UringOp::kReadv:
+    case UringOp::kWritev:
+    case UringOp::kFsync:
+    case UringOp::kFallocate:
+    case UringOp::kPollAdd: return true;
+    default: return false;
+  }
+}
+
 void Reactor::prepare(const UringRequest& request, IoOp* op) noexcept {
+  if (!ring_) {
+    if (request.opcode == UringOp::kPollAdd) {
+      epoll_->prepare(request.fd, request.op_flags, *op);
+    } else {
+      WEFT_CHECK(request.opcode == UringOp::kAsyncCancel);
+      const bool found = epoll_->cancel(*reinterpret_cast<const IoOp*>(request.address));
+      op->complete(*op, found ? 0 : -ENOENT, 0);
+    }
+    return;
+  }
   UringRequest tagged = request;
   tagged.user_data = reinterpret_cast<std::uintptr_t>(op);
   // Full and the kernel takes none: it is waiting for us to reap.
@@ -66,15 +102,20 @@ void Reactor::deliver() noexcept {
     if (op != nullptr) op->complete(*op, completion.result, completion.flags);
   });
   if (!woken) return;
-  // Drained before it is armed again: a wake() after the read completes the new request.
+  drain_wakeup();
+  while (!ring_->prepare(uring::poll_add(wake_fd_, POLLIN).tagged(kWakeTag))) (void)ring_->submit_and_wait(0);
+}
+
+// Before it is armed again: a wake() after the read completes the new request.
+void Reactor::drain_wakeup() noexcept {
   while (read(wake_fd_, &wake_count_, sizeof wake_count_) < 0 && errno == EINTR) {}
-  while (!ring_->prepare(uring::poll_add(wake_fd_, POLLIN).tagged(kWakeTag))) {
-    if (auto submitted = ring_->submit_and_wait(0); !submitted) break;
-  }
 }
 
 void Reactor::poll() noexcept {
-  if (!ring_) return;
+  if (!ring_) {
+    if (epoll_->wait(std::chrono::nanoseconds::zero())) drain_wakeup();
+    return;
+  }
   auto fetched = ring_->run_task_work();
   WEFT_CHECK(fetched || fetched.error() == Errc::kAgain || fetched.error() == Errc::kNoMemory);
   if (ring_->reapable() != 0) deliver();
@@ -87,15 +128,7 @@ void Reactor::wait(std::optional<std::chrono::nanoseconds> timeout) noexcept {
     deliver();
     return;
   }
-  pollfd waiting{wake_fd_, POLLIN, 0};
-  timespec limit{};
-  if (timeout) {
-    const auto left = *timeout < std::chrono::nanoseconds::zero() ? std::chrono::nanoseconds::zero() : *timeout;
-    limit.tv_sec = left.count() / 1'000'000'000;
-    limit.tv_nsec = left.count() % 1'000'000'000;
-  }
-  if (ppoll(&waiting, 1, timeout ? &limit : nullptr, nullptr) > 0)
-    while (read(wake_fd_, &wake_count_, sizeof wake_count_) < 0 && errno == EINTR) {}
+  if (epoll_->wait(timeout)) drain_wakeup();
 }
 
 void Reactor::wake() noexcept {

@@ -1,10 +1,15 @@
-// sched/reactor.h - where a worker sleeps and its I/O completes: its io_uring, or a bare eventfd without one. Internal.
+// sched/reactor.h - where a worker sleeps and its I/O completes: its io_uring, or epoll without one. Internal.
 //
-// Without io_uring (old kernel, a container that forbids it) fibers work all the same; io.cc then sends I/O to the offload
-// threads.
+// Without io_uring (old kernel, a container that forbids it) it takes two requests: to poll a descriptor, and to cancel that.
+// io.cc makes the system calls itself then, when they do not wait, and gives those on files to the offload threads.
+//
+// Its making blocks SIGPIPE on the worker's thread: a ring writes on behalf of all fibers, and one whose reader has gone must
+// not end the process; it fails with EPIPE.
 //
 // Invariants   X1  a completion is delivered on the worker that owns the ring, whatever became of the fiber meanwhile
 //              X2  an IoOp lives until delivered; the kernel may write its buffers until then
+//              X3  a completion queue that is full loses nothing: the kernel keeps a backlog and flags it (Uring requires
+//                  that of a kernel), and the next poll() fetches it
 // Thread-safety: one owner thread, the one that called create(); wake() from any. wait() blocks the thread.
 #pragma once
 
@@ -14,6 +19,7 @@
 #include <optional>
 
 #include "kernel/uring.h"
+#include "sched/epoll_set.h"
 
 namespace weft::sched {
 
@@ -32,24 +38,34 @@ class Reactor {
 
   [[nodiscard]] bool has_ring() const noexcept { return ring_.has_value(); }
   [[nodiscard]] Uring& ring() noexcept { return *ring_; }
-  // Queues a request; it goes to the kernel at the next submit(), poll() or wait(). Only with a ring.
+  // Whether there is a ring that may be asked for it.
+  [[nodiscard]] bool takes(UringOp op) const noexcept;
+  // Queues a request; it goes to the kernel at the next submit(), poll() or wait(). May complete it at once.
   void prepare(const UringRequest& request, IoOp* op) noexcept;
   [[nodiscard]] std::uint32_t unsubmitted() const noexcept { return ring_ ? ring_->unsubmitted() : 0; }
   void submit() noexcept;
   // Something to submit, fetch or deliver.
-  [[nodiscard]] bool pending() const noexcept { return ring_ && ring_->work_pending(); }
+  [[nodiscard]] bool pending() const noexcept { return ring_ ? ring_->work_pending() : !epoll_->empty(); }
   // Submits, fetches and delivers what is there.
   void poll() noexcept;
   // The same after sleeping until something completes, wake(), or the timeout.
   void wait(std::optional<std::chrono::nanoseconds> timeout) noexcept;
   void wake() noexcept;
 
+  // A fiber whose calls succeed without a wait keeps its worker from the others: true each time it should let them run.
+  [[nodiscard]] bool call_without_wait() noexcept { return ++calls_without_wait_ % kCallsInARow == 0; }
+
  private:
+  static constexpr std::uint32_t kCallsInARow = 32;
   Reactor() = default;
   void arm_wakeup() noexcept;
   void deliver() noexcept;
+  void drain_wakeup() noexcept;
 
   std::optional<Uring> ring_;
+  std::optional<EpollSet> epoll_;  // one of the two
+  bool open_files_only_ = false;
+  std::uint32_t calls_without_wait_ = 0;
   int wake_fd_ = -1;
   std::uint64_t wake_count_ = 0;  // the kernel reads the eventfd into it
 };

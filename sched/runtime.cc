@@ -16,7 +16,8 @@ Result<Runtime> Runtime::create(const Options& options) {
                                         .open_files_only = options.open_files_only,
                                         .idle_spin = options.idle_spin,
                                         .overflow_report = options.overflow_report,
-                                        .simulated = false})));
+                                        .simulated = false,
+                                        .network = options.network})));
 }
 
 Fiber Runtime::spawn(std::string_view name, Body body) {

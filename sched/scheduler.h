@@ -30,6 +30,9 @@
 namespace weft::sched {
 
 class OffloadPool;
+namespace io {
+class Network;
+}
 
 struct SchedulerOptions {
   std::string name = "weft";
@@ -40,6 +43,7 @@ struct SchedulerOptions {
   std::chrono::nanoseconds idle_spin{30'000};
   OverflowReport overflow_report = OverflowReport::kOff;
   bool simulated = false;
+  io::Network* network = nullptr;
 };
 
 class Scheduler {
@@ -69,6 +73,7 @@ class Scheduler {
   [[nodiscard]] RuntimeReport report() const;
   // Simulation only.
   void set_virtual_time(std::int64_t at_ns) noexcept { virtual_ns_ = at_ns; }
+  void use_network(io::Network& network) noexcept { options_.network = &network; }
 
  private:
   friend class Worker;
@@ -87,7 +92,7 @@ class Scheduler {
   bool unlist_idle(Worker& worker) noexcept;  // false: somebody took it out and counted it as searching
   [[nodiscard]] bool work_visible() const noexcept;
 
-  const SchedulerOptions options_;
+  SchedulerOptions options_;  // as made, but for the network of a Simulation
   StackDepot stacks_;
   OverflowWatch overflow_watch_;
   FiberPool::Owner pool_ = FiberPool::create();

@@ -58,6 +58,7 @@ Status Simulation::run(std::move_only_function<void()> main) {
   return status;
 }
 
+void Simulation::use_network(io::Network& network) noexcept { impl_->scheduler->use_network(network); }
 Clock& Simulation::clock() noexcept { return *impl_; }
 const std::string& Simulation::trace() const noexcept { return impl_->order.trace; }
 

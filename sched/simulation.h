@@ -6,7 +6,8 @@
 // The same API: within run() every sched call works as on a Runtime. Each call that may park, and each lock and notify, is a
 // place where another ready fiber may be drawn to go first; sleeps and deadlines cost no time, the clock jumps when nobody is
 // ready. The same seed and the same program give the same trace, byte for byte. So a race is searched for by trying seeds and
-// then replayed by its seed. Blocking calls and file I/O are made where they stand.
+// then replayed by its seed. Blocking calls and file I/O are made where they stand; what would wait for a real pipe or socket
+// fails with kUnsupported.
 //
 // Not modelled: two fibers at once within code that has no such place. Thread-safety: of one thread; several simulations may
 // run on several threads. Tests: tests/sched/simulation_test.cc.
@@ -22,6 +23,10 @@
 
 namespace weft::sched {
 
+namespace io {
+class Network;
+}
+
 class Simulation {
  public:
   explicit Simulation(std::uint64_t seed);
@@ -33,6 +38,8 @@ class Simulation {
   // the message lists them. They are then asked to stop; what even so waits is never freed.
   Status run(std::move_only_function<void()> main);
 
+  // Before run(): what sockets are connected by. Without one they cannot be made (kUnsupported). It must outlive run().
+  void use_network(io::Network& network) noexcept;
   // Virtual: monotonic() starts at zero, wall() at 2000-01-01.
   Clock& clock() noexcept;
   // One line for each switch: virtual time in nanoseconds, fiber id, fiber name.
