@@ -76,6 +76,23 @@ struct CancelOp : Worker::CancelRequest {
   }
 };
 
+void perform_by_ring(std::span<Call> calls) noexcept {
+  std::array<BatchOp, 8> few;
+  std::vector<BatchOp> many;
+  if (calls.size() > few.size()) many.resize(calls.size());
+  BatchOp* ops = many.empty() ? few.data() : many.data();
+  Batch batch;
+  batch.left = calls.size();
+  Reactor& reactor = current_worker()->reactor();
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    ops[i].complete = &BatchOp::finish;
+    ops[i].batch = &batch;
+    reactor.prepare(calls[i].request, &ops[i]);
+  }
+  batch.waiter.park("io");
+  for (std::size_t i = 0; i < calls.size(); ++i) calls[i].result = ops[i].result;
+}
+
 // By the worker's ring, or for a poll its epoll.
 Result<std::int32_t> request_until(const UringRequest& request, Deadline deadline) {
   AbandonableOp op;
@@ -188,20 +205,15 @@ void perform_all(std::span<Call> calls) noexcept {
       return;
     case Way::kRing: break;
   }
-  std::array<BatchOp, 8> few;
-  std::vector<BatchOp> many;
-  if (calls.size() > few.size()) many.resize(calls.size());
-  BatchOp* ops = many.empty() ? few.data() : many.data();
-  Batch batch;
-  batch.left = calls.size();
-  Reactor& reactor = current_worker()->reactor();
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    ops[i].complete = &BatchOp::finish;
-    ops[i].batch = &batch;
-    reactor.prepare(calls[i].request, &ops[i]);
+  IoLimit& limit = current_worker()->scheduler().file_limit();
+  if (limit.most() == 0) return perform_by_ring(calls);
+  while (!calls.empty()) {
+    const std::size_t count = std::min<std::size_t>(calls.size(), limit.most());
+    limit.enter(static_cast<std::uint32_t>(count));
+    perform_by_ring(calls.first(count));
+    limit.leave(static_cast<std::uint32_t>(count));
+    calls = calls.subspan(count);
   }
-  batch.waiter.park("io");
-  for (std::size_t i = 0; i < calls.size(); ++i) calls[i].result = ops[i].result;
 }
 
 std::int32_t perform(const UringRequest& request) noexcept {

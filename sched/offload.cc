@@ -1,5 +1,8 @@
 #include "sched/offload.h"
 
+#include <mutex>
+
+#include "kernel/spinlock.h"
 #include "sched/current.h"
 #include "sched/scheduler.h"
 #include "sched/waiter.h"
@@ -61,6 +64,66 @@ void run_blocking(FunctionRef<void()> call) noexcept {
   OffloadPool::Job job{call, done};
   worker->scheduler().offload().submit(job);
   waiter.park("offload");
+}
+
+namespace {
+
+// A call that two hold: the pool until it has run, the fiber while it waits.
+struct Pending {
+  explicit Pending(std::shared_ptr<DroppableCall> what) : call(std::move(what)) {}
+  void run() {
+    {
+      const std::lock_guard guard(lock);
+      if (waiter == nullptr) return;
+    }
+    call->run();
+  }
+  void end() {
+    const std::shared_ptr<Pending> last = std::move(self);
+    Waiter* claimed = nullptr;
+    {
+      const std::lock_guard guard(lock);
+      done = true;
+      if (waiter != nullptr && waiter->claim(Outcome::kNotified)) claimed = waiter;
+    }
+    if (claimed != nullptr) claimed->resume();
+  }
+
+  std::shared_ptr<DroppableCall> call;
+  std::shared_ptr<Pending> self;  // the pool's hold
+  Spinlock lock;                  // guards both below
+  Waiter* waiter = nullptr;       // null: nobody waits any more
+  bool done = false;
+  struct Run {
+    Pending* pending;
+    void operator()() const { pending->run(); }
+  } run_it{this};
+  struct End {
+    Pending* pending;
+    void operator()() const { pending->end(); }
+  } end_it{this};
+  OffloadPool::Job job{run_it, end_it};
+};
+
+}  // namespace
+
+Status run_blocking_until(const std::shared_ptr<DroppableCall>& call, Deadline deadline) {
+  Worker* worker = current_worker();
+  if (worker == nullptr || worker->current() == nullptr || worker->simulated()) {
+    call->run();
+    return {};
+  }
+  Waiter waiter;
+  const auto pending = std::make_shared<Pending>(call);
+  pending->self = pending;
+  pending->waiter = &waiter;
+  worker->scheduler().offload().submit(pending->job);
+  const Outcome outcome = waiter.park("offload", deadline, true);
+  if (outcome == Outcome::kNotified) return {};
+  const std::lock_guard guard(pending->lock);
+  pending->waiter = nullptr;
+  if (pending->done) return {};
+  return fail(outcome == Outcome::kCancelled ? Errc::kCancelled : Errc::kTimedOut);
 }
 
 }  // namespace weft::sched

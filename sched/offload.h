@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "kernel/function_ref.h"
+#include "kernel/result.h"
+#include "sched/deadline.h"
 
 namespace weft::sched {
 
@@ -33,6 +35,46 @@ auto blocking(F&& call) -> std::invoke_result_t<F&> {
     std::optional<R> result;
     run_blocking([&] { result.emplace(call()); });
     return *std::move(result);
+  }
+}
+
+// What run_blocking_until() runs, and what becomes of it once nobody waits for it any more.
+class DroppableCall {
+ public:
+  virtual ~DroppableCall() = default;
+  virtual void run() noexcept = 0;
+
+ protected:
+  DroppableCall() = default;
+  DroppableCall(const DroppableCall&) = delete;
+  DroppableCall& operator=(const DroppableCall&) = delete;
+};
+Status run_blocking_until(const std::shared_ptr<DroppableCall>& call, Deadline deadline);
+
+// Waits for the call at most until then: kTimedOut, kCancelled. The call itself is not interrupted: it goes on with the callable,
+// which must own what it uses, and its result is dropped; if it has not begun, it never does. The end of the runtime waits
+// for it. From a plain thread, or in a Simulation, it is made where it stands and waited for in any case.
+template <typename F>
+auto blocking_until(Deadline deadline, F call) -> Result<std::invoke_result_t<F&>> {
+  using R = std::invoke_result_t<F&>;
+  struct Call final : DroppableCall {
+    explicit Call(F&& body) : callable(std::move(body)) {}
+    void run() noexcept override {
+      if constexpr (std::is_void_v<R>) {
+        callable();
+      } else {
+        result.emplace(callable());
+      }
+    }
+    F callable;
+    std::optional<std::conditional_t<std::is_void_v<R>, bool, R>> result;
+  };
+  auto made = std::make_shared<Call>(std::move(call));
+  TRY(run_blocking_until(made, deadline));
+  if constexpr (std::is_void_v<R>) {
+    return {};
+  } else {
+    return *std::move(made->result);
   }
 }
 

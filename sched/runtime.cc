@@ -17,12 +17,11 @@ Result<Runtime> Runtime::create(const Options& options) {
                                         .idle_spin = options.idle_spin,
                                         .overflow_report = options.overflow_report,
                                         .simulated = false,
+                                        .max_file_requests = options.max_file_requests,
                                         .network = options.network})));
 }
 
-Fiber Runtime::spawn(std::string_view name, Body body) {
-  return Fiber(scheduler_->spawn(name, std::move(body)));
-}
+Fiber Runtime::spawn(std::string_view name, Body body) { return Fiber(scheduler_->spawn(name, std::move(body))); }
 
 Fiber Runtime::spawn_pinned(unsigned worker_index, std::string_view name, Body body) {
   return Fiber(scheduler_->spawn(name, std::move(body), static_cast<int>(worker_index)));

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,8 @@ class Runtime {
     std::size_t stack_bytes = 128 * 1024;  // of each fiber; memory is used as deep as it is touched
     bool use_io_uring = true;              // false, or none to be had: I/O goes through threads, slower
     bool open_files_only = false;          // Uring::Options::open_descriptors_only, for all of its rings
+    // Reads, writes and flushes of files in flight at once, over all workers; who comes later parks. 0: as many as come.
+    std::uint32_t max_file_requests = 0;
     io::Network* network = nullptr;  // what sockets are connected by; null: the kernel. It must outlive the runtime
     // A worker with nothing to do looks about for so long before it sleeps, since a sleep and its wake cost 40-140 us; it
     // yields to other threads meanwhile. Zero saves the power.

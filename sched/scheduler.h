@@ -23,6 +23,7 @@
 #include "sched/fiber_pool.h"
 #include "sched/injector.h"
 #include "sched/inspect.h"
+#include "sched/io_limit.h"
 #include "sched/overflow.h"
 #include "sched/stack.h"
 #include "sched/worker.h"
@@ -43,6 +44,7 @@ struct SchedulerOptions {
   std::chrono::nanoseconds idle_spin{30'000};
   OverflowReport overflow_report = OverflowReport::kOff;
   bool simulated = false;
+  std::uint32_t max_file_requests = 0;
   io::Network* network = nullptr;
 };
 
@@ -68,6 +70,7 @@ class Scheduler {
   // How many fibers have not ended. Zero is certain: nothing lived at some moment of the call.
   [[nodiscard]] std::uint64_t live() const noexcept;
   OffloadPool& offload() noexcept { return *offload_; }
+  IoLimit& file_limit() noexcept { return file_limit_; }
 
   void request_stop_all() noexcept;
   [[nodiscard]] RuntimeReport report() const;
@@ -97,6 +100,7 @@ class Scheduler {
   OverflowWatch overflow_watch_;
   FiberPool::Owner pool_ = FiberPool::create();
   std::unique_ptr<OffloadPool> offload_;
+  IoLimit file_limit_{options_.max_file_requests};
   std::vector<std::unique_ptr<Worker>> workers_;
   Injector injector_;
   std::atomic<std::uint32_t> idle_{0};
@@ -105,7 +109,7 @@ class Scheduler {
   std::atomic<std::uint64_t> next_id_{1};
   std::atomic<std::uint64_t> spawned_outside_{0};
   std::atomic<std::uint64_t> outside_{0};  // threads that are inside make_ready() or spawn() from outside
-  std::atomic<bool> closing_{false};  // the destructor waits for the last fiber's end
+  std::atomic<bool> closing_{false};       // the destructor waits for the last fiber's end
   std::mutex close_lock_;
   std::condition_variable close_wake_;
   std::atomic<bool> stopping_{false};

@@ -4,7 +4,10 @@
 //   int signal = TRY(stop.wait());                    // on a fiber
 //
 // The constructor blocks the signals for the calling thread and all it starts later, so that they wait to be taken here. They
-// stay blocked after its end. Tests: tests/sched/io_test.cc.
+// stay blocked after its end; a program that Process starts has none blocked.
+//
+// Any fibers and threads may wait at once, those of several runtimes too, on one set or on several: each signal is taken by
+// one of them. To tell several runtimes of a SIGTERM, let one take it and pass it on. Parks. Tests: tests/sched/io_test.cc.
 #pragma once
 
 #include <initializer_list>

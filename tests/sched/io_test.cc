@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <thread>
 #include <vector>
@@ -150,6 +151,28 @@ TEST(SignalSet, AFiberWaitsForASignal) {
     kill(getpid(), SIGUSR2);
     waiting.join();
   });
+}
+
+TEST(SignalSet, FibersOfSeveralRuntimesShareOneAndEachSignalIsTakenOnce) {
+  SignalSet signals({SIGUSR1, SIGUSR2});
+  auto one = Runtime::create({.workers = 1});
+  auto other = Runtime::create({.workers = 1, .use_io_uring = false});
+  ASSERT_TRUE(one.has_value() && other.has_value());
+  std::atomic<int> first{0};
+  std::atomic<int> second{0};
+  const auto wait = [&] {
+    auto signal = signals.wait(Deadline::after(30s));
+    if (signal) ++(*signal == SIGUSR1 ? first : second);
+  };
+  Fiber here = one->spawn("waits", wait);
+  Fiber there = other->spawn("waits", wait);
+  kill(getpid(), SIGUSR1);
+  kill(getpid(), SIGUSR2);
+  here.join();
+  there.join();
+  EXPECT_EQ(first, 1);
+  EXPECT_EQ(second, 1);
+  EXPECT_EQ(signals.wait(Deadline::after(1ms)).error(), Errc::kTimedOut);
 }
 
 }  // namespace
