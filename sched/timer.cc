@@ -1,5 +1,6 @@
 #include "sched/timer.h"
 
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -38,6 +39,8 @@ struct Timer::State {
 Timer::Timer(std::string_view name, Deadline first, std::chrono::nanoseconds period,
              std::move_only_function<void()> callback)
     : state_(std::make_shared<State>()) {
+  // Held until there is a handle: a callback that is due at once may cancel its own Timer.
+  const std::lock_guard guard(state_->lock);
   fiber_ = spawn(
       name, [state = state_, first, period, run = std::move(callback)]() mutable { state->run(first, period, run); });
 }

@@ -80,13 +80,16 @@ TEST(Timer, MayBeCancelledOrDestroyedFromItsCallback) {
   const auto check = [] {
     std::atomic<int> ran{0};
     std::atomic<bool> gone{false};
+    std::atomic<bool> stands{false};
     auto timer = std::make_unique<std::optional<Timer>>();
     timer->emplace("suicidal", Deadline::after(2ms), 1ms, [&] {
+      while (!stands) (void)sleep_for(1ms);
       ++ran;
       (*timer)->cancel();
       timer->reset();
       gone = true;
     });
+    stands = true;
     const Deadline limit = Deadline::after(20s);
     while (!gone && !limit.passed()) (void)sleep_for(1ms);
     (void)sleep_for(5ms);
