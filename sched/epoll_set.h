@@ -5,7 +5,7 @@
 //
 // Invariants   E1  a descriptor is registered, one-shot, for all its waits' events together, or has no waits
 //              E2  a wait completes once, inside prepare() (an error), cancel() or wait()
-// Thread-safety: one owner thread. wait() blocks it.
+// Thread-safety: one owner thread. wait() blocks it. Tests: tests/sched/stream_test.cc, without io_uring.
 #pragma once
 
 #include <chrono>

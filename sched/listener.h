@@ -6,7 +6,7 @@
 // accept() parks; kTimedOut, kCancelled. A connection is accepted by a call that takes it along or is left in the kernel's queue:
 // none is lost when a call is given up. Any number of fibers may accept at once. EMFILE and ENFILE come back at once and the
 // connection waits: close something, or sleep a little. A Unix path is a file: the listener neither removes one that is
-// there nor its own. Tests: tests/sched/listener_test.cc.
+// there nor its own. Tests: tests/sched/stream_test.cc.
 #pragma once
 
 #include <memory>

@@ -70,7 +70,7 @@ auto blocking_until(Deadline deadline, F call) -> Result<std::invoke_result_t<F&
     std::optional<std::conditional_t<std::is_void_v<R>, bool, R>> result;
   };
   auto made = std::make_shared<Call>(std::move(call));
-  TRY(run_blocking_until(made, deadline));
+  WEFT_TRY(run_blocking_until(made, deadline));
   if constexpr (std::is_void_v<R>) {
     return {};
   } else {
