@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <iterator>
 
 #include "sched/reactor.h"
 
@@ -76,10 +77,9 @@ void EpollSet::deliver(int fd, std::uint32_t events) noexcept {
   if (at == waits_.end()) return;
   std::vector<Wait> ended;
   std::vector<Wait>& waits = at->second;
-  const auto first_ended = std::stable_partition(
-      waits.begin(), waits.end(), [&](const Wait& wait) { return (events & (wait.events | kAlwaysReported)) == 0; });
-  ended.assign(first_ended, waits.end());
-  waits.erase(first_ended, waits.end());
+  const auto ends = [&](const Wait& wait) { return (events & (wait.events | kAlwaysReported)) != 0; };
+  std::copy_if(waits.begin(), waits.end(), std::back_inserter(ended), ends);
+  std::erase_if(waits, ends);
   renew(fd, waits, true);
   if (waits.empty()) waits_.erase(at);
   for (const Wait& wait : ended)

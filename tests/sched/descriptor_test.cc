@@ -18,7 +18,8 @@ TEST(Descriptor, IsClosedOnceByItsLastOwner) {
     EXPECT_NE(fcntl(number, F_GETFD) & FD_CLOEXEC, 0);
     Descriptor moved = std::move(pipe.read);
     EXPECT_FALSE(pipe.read);  // NOLINT(bugprone-use-after-move)
-    moved = std::move(moved);
+    Descriptor& same = moved;
+    moved = std::move(same);
     EXPECT_TRUE(is_open(number));
     moved = std::move(pipe.write);
     EXPECT_FALSE(is_open(number));
