@@ -35,7 +35,7 @@ Outcome BarrierCore::wait_phase(std::uint64_t phase, Deadline deadline, bool can
     if (phase_ != phase) return Outcome::kNotified;
     queue_.push_back(waiter);
   }
-  const Outcome outcome = waiter.park("barrier", deadline, cancellable);
+  const Outcome outcome = waiter.park("barrier", deadline, cancellable, this);
   if (outcome != Outcome::kNotified) {
     const std::lock_guard guard(lock_);
     queue_.remove(waiter);

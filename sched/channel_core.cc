@@ -11,7 +11,7 @@ Outcome ChannelCore::wait(ChannelQueue& queue, void* place, const char* reason, 
   ChannelWait wait{.waiter = &waiter, .place = place};
   queue.push_back(wait);
   lock_.unlock();
-  const Outcome outcome = waiter.park(reason, deadline, true);
+  const Outcome outcome = waiter.park(reason, deadline, true, this);
   if (outcome == Outcome::kTimedOut || outcome == Outcome::kCancelled) {
     const std::lock_guard guard(lock_);
     queue.remove(wait);

@@ -103,7 +103,7 @@ class ConditionVariable {
       return Outcome::kCancelled;
     }
     lock.unlock();
-    const Outcome outcome = waiter.park("condition", deadline, cancellable);
+    const Outcome outcome = waiter.park("condition", deadline, cancellable, this);
     if (outcome != Outcome::kNotified) leave(waiter);
     lock.lock();
     return outcome;

@@ -68,7 +68,8 @@ struct Context::Door {
 
   static void* first_frame(std::byte* top, std::size_t, void (*entry)()) noexcept {
     // weft_sched_start wants the stack pointer as it is before a call: a multiple of 16, once the frame is popped.
-    auto* frame = reinterpret_cast<Frame*>((reinterpret_cast<std::uintptr_t>(top) & ~std::uintptr_t{15}) - sizeof(Frame));
+    auto* frame =
+        reinterpret_cast<Frame*>((reinterpret_cast<std::uintptr_t>(top) & ~std::uintptr_t{15}) - sizeof(Frame));
     *frame = {};
     asm volatile("stmxcsr %0" : "=m"(frame->mxcsr));
     asm volatile("fnstcw %0" : "=m"(frame->x87_control));
@@ -120,8 +121,8 @@ void Context::prepare(void* bottom, std::size_t size_bytes, std::size_t stagger,
   machine_ = Door::first_frame(top, size_bytes, entry);
 #else
   entry_ = entry;
-  machine_ = boost::context::detail::make_fcontext(
-      top, static_cast<std::size_t>(top - static_cast<std::byte*>(bottom)), &Door::start);
+  machine_ = boost::context::detail::make_fcontext(top, static_cast<std::size_t>(top - static_cast<std::byte*>(bottom)),
+                                                   &Door::start);
 #endif
 }
 

@@ -48,6 +48,7 @@ class Context {
   [[nodiscard]] void* stack_pointer() const noexcept { return machine_; }
 
  private:
+  friend struct DebugLayoutMaker;
   struct Door;  // context.cc: the side that sees the machine
 
   void* machine_ = nullptr;  // the stack pointer; the frame there is that of Boost's fcontext_t

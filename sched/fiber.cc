@@ -18,6 +18,7 @@ void FiberState::begin(std::string_view fiber_name, Body what) noexcept {
   stack_bytes = 0;
   shares_stack = false;
   ready_ns = 0;
+  spawned_by.store(0, std::memory_order_relaxed);
   phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
   wait_reason.store(nullptr, std::memory_order_relaxed);
   ended = false;
@@ -78,7 +79,7 @@ Outcome FiberState::wait_ended(Deadline deadline, bool cancellable_wait) noexcep
     if (ended) return Outcome::kNotified;
     joiners.push_back(waiter);
   }
-  const Outcome outcome = waiter.park("join", deadline, cancellable_wait);
+  const Outcome outcome = waiter.park("join", deadline, cancellable_wait, this);
   const std::lock_guard guard(join_lock);
   joiners.remove(waiter);
   return ended ? Outcome::kNotified : outcome;

@@ -36,6 +36,11 @@ class Scheduler;
 struct FiberExtras;
 class FiberPool;
 
+// The wait reason of a fiber on whose stack the one runs that it joins.
+inline constexpr char kJoinsInline[] = "join (runs it)";
+// That of one that is queued for a stack rather than for its turn.
+inline constexpr char kWaitsForStack[] = "stack";
+
 enum class FiberPhase : std::uint8_t { kQueued, kRunning, kParked, kEnded };
 
 struct FiberState {
@@ -54,7 +59,13 @@ struct FiberState {
   std::atomic<std::uint32_t> references{0};           // 0: free
   std::uint64_t id = 0;
   std::int64_t ready_ns = 0;  // when it was last made ready, if somebody observes; by the one who does that
+
+  // For people: of the wait it is in, or was in last.
   std::atomic<const char*> wait_reason{nullptr};
+  std::atomic<const void*> waits_for{nullptr};
+  std::atomic<std::int64_t> parked_at_ns{0};  // by the worker's coarse clock
+  std::atomic<std::int64_t> wait_ends_ns{0};
+  std::atomic<std::uint64_t> spawned_by{0};  // a fiber's id, 0: none
 
   Spinlock cancel_lock;
   Spinlock join_lock;

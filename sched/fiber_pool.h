@@ -71,6 +71,7 @@ class FiberPool {
   }
 
  private:
+  friend struct DebugLayoutMaker;
   struct Slab {
     std::array<FiberState, 64> fibers;
     Slab* next = nullptr;

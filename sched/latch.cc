@@ -36,7 +36,7 @@ Outcome Latch::wait(Deadline deadline, bool cancellable) noexcept {
     if (count_ == 0) return Outcome::kNotified;
     queue_.push_back(waiter);
   }
-  const Outcome outcome = waiter.park("latch", deadline, cancellable);
+  const Outcome outcome = waiter.park("latch", deadline, cancellable, this);
   if (outcome != Outcome::kNotified) {
     const std::lock_guard guard(lock_);
     queue_.remove(waiter);

@@ -30,7 +30,7 @@ bool Mutex::lock_slow(Deadline deadline) {
         queue_.push_back(waiter);
       }
     }
-    const Outcome outcome = waiter.park("mutex", deadline);
+    const Outcome outcome = waiter.park("mutex", deadline, false, this);
     if (outcome == Outcome::kHandedOver) return true;
     if (outcome == Outcome::kTimedOut) {
       const std::lock_guard guard(queue_lock_);
@@ -83,7 +83,8 @@ bool SharedMutex::wait(bool exclusive, Deadline deadline) {
     queue_.push_back(waiter);
     grant();  // it may have come free meanwhile
   }
-  if (waiter.park(exclusive ? "shared_mutex" : "shared_mutex (shared)", deadline) == Outcome::kHandedOver) return true;
+  if (waiter.park(exclusive ? "shared_mutex" : "shared_mutex (shared)", deadline, false, this) == Outcome::kHandedOver)
+    return true;
   const std::lock_guard guard(queue_lock_);
   queue_.remove(waiter);
   grant();  // those behind it may have waited for it only

@@ -17,8 +17,9 @@ void Observer::runs(const FiberState& fiber, std::int64_t now_ns) noexcept {
   note(TraceKind::kRun, &fiber, 0, now_ns);
 }
 
-void Observer::leaves(const FiberState& fiber, TraceKind how, std::int64_t now_ns) noexcept {
+void Observer::leaves(FiberState& fiber, TraceKind how, std::int64_t now_ns) noexcept {
   if (with_latencies_ && slice_began_ns_ != 0) slices_.add(now_ns - slice_began_ns_);
+  fiber.ready_ns = how == TraceKind::kYield ? now_ns : 0;
   note(how, &fiber, 0, now_ns);
 }
 

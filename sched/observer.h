@@ -55,7 +55,12 @@ class Observer {
 
   // A slice of a fiber: its begin and its end.
   void runs(const FiberState& fiber, std::int64_t now_ns) noexcept;
-  void leaves(const FiberState& fiber, TraceKind how, std::int64_t now_ns) noexcept;
+  void leaves(FiberState& fiber, TraceKind how, std::int64_t now_ns) noexcept;
+  // One begins where another ends, without a switch.
+  void goes_over(FiberState& from, const FiberState& to, TraceKind how, std::int64_t now_ns) noexcept {
+    leaves(from, how, now_ns);
+    runs(to, now_ns);
+  }
   // Before it is queued. `by` null: no fiber.
   void becomes_ready(FiberState& fiber, TraceKind how, const FiberState* by, std::int64_t now_ns) noexcept;
   void note(TraceKind kind, const FiberState* fiber, std::uint64_t other, std::int64_t now_ns) noexcept;

@@ -76,12 +76,14 @@ void Reactor::prepare(const UringRequest& request, IoOp* op) noexcept {
   }
   UringRequest tagged = request;
   tagged.user_data = reinterpret_cast<std::uintptr_t>(op);
+  bump(submitted_);
   // Full and the kernel takes none: it is waiting for us to reap.
   while (!ring_->prepare(tagged)) poll();
 }
 
 void Reactor::submit() noexcept {
   if (!ring_ || ring_->unsubmitted() == 0) return;
+  bump(enters_);
   auto submitted = ring_->submit();
   WEFT_CHECK(submitted || submitted.error() == Errc::kAgain || submitted.error() == Errc::kNoMemory);
 }
@@ -98,6 +100,7 @@ void Reactor::deliver() noexcept {
       woken = true;
       return;
     }
+    bump(completed_);
     auto* op = reinterpret_cast<IoOp*>(completion.user_data);
     if (op != nullptr) op->complete(*op, completion.result, completion.flags);
   });
@@ -116,12 +119,14 @@ void Reactor::poll() noexcept {
     if (epoll_->wait(std::chrono::nanoseconds::zero())) drain_wakeup();
     return;
   }
+  bump(enters_);
   auto fetched = ring_->run_task_work();
   WEFT_CHECK(fetched || fetched.error() == Errc::kAgain || fetched.error() == Errc::kNoMemory);
   if (ring_->reapable() != 0) deliver();
 }
 
 void Reactor::wait(std::optional<std::chrono::nanoseconds> timeout) noexcept {
+  bump(enters_);
   if (ring_) {
     auto waited = ring_->submit_and_wait(1, timeout);
     WEFT_CHECK(waited || waited.error() == Errc::kAgain || waited.error() == Errc::kNoMemory);

@@ -13,6 +13,7 @@
 // Thread-safety: one owner thread, the one that called create(); wake() from any. wait() blocks the thread.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -51,6 +52,10 @@ class Reactor {
   // The same after sleeping until something completes, wake(), or the timeout.
   void wait(std::optional<std::chrono::nanoseconds> timeout) noexcept;
   void wake() noexcept;
+  // From any thread.
+  [[nodiscard]] std::uint64_t submitted() const noexcept { return submitted_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t enters() const noexcept { return enters_.load(std::memory_order_relaxed); }
 
   // A fiber whose calls succeed without a wait keeps its worker from the others: true each time it should let them run.
   [[nodiscard]] bool call_without_wait() noexcept { return ++calls_without_wait_ % kCallsInARow == 0; }
@@ -67,6 +72,12 @@ class Reactor {
   bool open_files_only_ = false;
   std::uint32_t calls_without_wait_ = 0;
   int wake_fd_ = -1;
+  static void bump(std::atomic<std::uint64_t>& counter) noexcept {
+    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  std::atomic<std::uint64_t> submitted_{0};  // written by the owner
+  std::atomic<std::uint64_t> completed_{0};
+  std::atomic<std::uint64_t> enters_{0};
   std::uint64_t wake_count_ = 0;  // the kernel reads the eventfd into it
 };
 

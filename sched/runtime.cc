@@ -16,6 +16,8 @@ Result<Runtime> Runtime::create(const Options& options) {
                                         .open_files_only = options.open_files_only,
                                         .idle_spin = options.idle_spin,
                                         .overflow_report = options.overflow_report,
+                                        .measure_latencies = options.measure_latencies,
+                                        .deadlock_report = options.deadlock_report,
                                         .simulated = false,
                                         .max_file_requests = options.max_file_requests,
                                         .network = options.network})));
@@ -28,6 +30,8 @@ Fiber Runtime::spawn_pinned(unsigned worker_index, std::string_view name, Body b
 }
 
 unsigned Runtime::worker_count() const noexcept { return scheduler_->worker_count(); }
-RuntimeReport Runtime::report() const { return scheduler_->report(); }
+RuntimeReport Runtime::report(const ReportOptions& options) const { return scheduler_->report(options); }
+Status Runtime::start_trace(const TraceOptions& options) { return scheduler_->start_trace(options); }
+Result<std::string> Runtime::stop_trace() { return scheduler_->stop_trace(); }
 
 }  // namespace weft::sched

@@ -10,6 +10,7 @@
 #include "sched/asymmetric_fence.h"
 #include "sched/current.h"
 #include "sched/offload.h"
+#include "sched/probes.h"
 
 namespace weft::sched {
 namespace {
@@ -41,7 +42,8 @@ Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
       stacks_(options.stack_bytes + kJoinRoomBytes),
       overflow_watch_(options.overflow_report),
-      offload_(std::make_unique<OffloadPool>()) {}
+      offload_(std::make_unique<OffloadPool>()),
+      debug_name_(options_.name.c_str()) {}
 
 Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& options) {
   prepare_asymmetric_fences();
@@ -49,7 +51,12 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
   const unsigned count = options.simulated ? 1 : (options.workers != 0 ? options.workers : usable_cpus());
   for (unsigned i = 0; i < count; ++i) made->workers_.push_back(std::make_unique<Worker>(*made, i, count == 1));
   made->idle_workers_.reserve(count);
-  if (options.simulated) return made;
+  if (options.measure_latencies)
+    for (auto& worker : made->workers_) worker->observe_with(std::make_unique<Observer>(true));
+  if (options.simulated) {
+    list_runtime(*made);
+    return made;
+  }
 
   // Each worker makes its ring on its own thread, as a single-issuer ring wants it.
   std::mutex lock;
@@ -87,12 +94,14 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
     return fail(std::move(first_error).error());
   }
   made->start_watchdog();
+  list_runtime(*made);
   return made;
 }
 
 Scheduler::~Scheduler() {
   Worker* here = current_worker();
   WEFT_CHECK(here == nullptr || &here->scheduler() != this);
+  unlist_runtime(*this);
   if (!options_.simulated) {
     closing_.store(true, std::memory_order_seq_cst);
     // Asked again from time to time: a fiber may have been started meanwhile, or the last to end not have seen closing_ yet.
@@ -175,12 +184,17 @@ void Scheduler::tell_closer() noexcept {
 
 void Scheduler::make_ready(FiberState* fiber) noexcept {
   Worker* here = current_worker();
+  WEFT_PROBE1(wake, fiber->id);
   if (here != nullptr && &here->scheduler() == this) {
+    if (Observer* seen_by = here->observer()) [[unlikely]]
+      seen_by->becomes_ready(*fiber, TraceKind::kWake, here->current(), now_ns());
     here->push_woken(fiber);
     return;
   }
   // Once it is queued, the fiber may run, end, and with it the runtime: whose destructor waits for this count.
   outside_.fetch_add(1, std::memory_order_acq_rel);
+  if (outside_observer_.tracing() || options_.measure_latencies) [[unlikely]]
+    outside_observer_.becomes_ready(*fiber, TraceKind::kWake, nullptr, now_ns());
   fiber->phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
   if (Worker* home = fiber->pinned.load(std::memory_order_relaxed)) {
     home->post(fiber);
@@ -250,7 +264,7 @@ bool Scheduler::work_visible() const noexcept {
 // --- The watchdog: what waits behind a fiber that does not let go is given to an idle worker ------------------------
 
 void Scheduler::start_watchdog() {
-  if (worker_count() < 2) return;
+  if (worker_count() < 2 && options_.deadlock_report.count() == 0) return;
   watchdog_ = std::thread([this] {
     pthread_setname_np(pthread_self(), (options_.name.substr(0, 9) + "-watch").c_str());
     watch();
@@ -271,11 +285,15 @@ void Scheduler::watch() {
     } else {
       watch_wake_.wait_for(guard, kWatchPeriod, [this] { return watch_stop_; });
     }
+    const std::int64_t now = now_ns();
+    std::uint64_t all_switches = 0;
     bool any_awake = false;
     bool stuck = false;
     for (unsigned i = 0; i < worker_count(); ++i) {
-      const Worker& worker = *workers_[i];
+      Worker& worker = *workers_[i];
       const std::uint64_t switches = worker.switches();
+      worker.set_coarse_clock(now);
+      all_switches += switches;
       any_awake = any_awake || !worker.asleep();
       if (switches == seen[i] && worker.current() != nullptr &&
           (worker.holds_back() || worker.has_stealable() || worker.timers_.earliest() <= now_ns()))
@@ -284,35 +302,12 @@ void Scheduler::watch() {
     }
     quiet = any_awake ? 0 : quiet + 1;
     if (stuck) notify_one();
-  }
-}
-
-// --- Reports --------------------------------------------------------------------------------------------------------
-
-RuntimeReport Scheduler::report() const {
-  RuntimeReport report;
-  report.name = options_.name;
-  for (const auto& worker : workers_) report.workers.push_back(worker->counters());
-  pool_->for_each([&](const FiberState& fiber) {
-    FiberReport line;
-    line.id = fiber.id;
-    line.name = fiber.name;
-    switch (fiber.phase.load(std::memory_order_relaxed)) {
-      case FiberPhase::kQueued: line.state = "queued"; break;
-      case FiberPhase::kRunning: line.state = "running"; break;
-      case FiberPhase::kParked: line.state = "parked"; break;
-      case FiberPhase::kEnded: return;
+    if (options_.deadlock_report.count() > 0 && !any_awake) {
+      guard.unlock();
+      look_for_deadlock(all_switches);
+      guard.lock();
     }
-    const char* reason = fiber.wait_reason.load(std::memory_order_relaxed);
-    if (line.state == "parked" && reason != nullptr) line.wait_reason = reason;
-    if (const Worker* home = fiber.pinned.load(std::memory_order_relaxed))
-      line.pinned_to = static_cast<int>(home->index());
-    report.fibers.push_back(std::move(line));
-  });
-  std::sort(report.fibers.begin(), report.fibers.end(),
-            [](const FiberReport& a, const FiberReport& b) { return a.id < b.id; });
-  report.stacks = stacks_.made();
-  return report;
+  }
 }
 
 }  // namespace weft::sched

@@ -24,8 +24,11 @@
 #include "sched/injector.h"
 #include "sched/inspect.h"
 #include "sched/io_limit.h"
+#include "sched/observer.h"
 #include "sched/overflow.h"
+#include "sched/runtimes.h"
 #include "sched/stack.h"
+#include "sched/trace.h"
 #include "sched/worker.h"
 
 namespace weft::sched {
@@ -43,6 +46,8 @@ struct SchedulerOptions {
   bool open_files_only = false;
   std::chrono::nanoseconds idle_spin{30'000};
   OverflowReport overflow_report = OverflowReport::kOff;
+  bool measure_latencies = false;
+  std::chrono::nanoseconds deadlock_report{0};
   bool simulated = false;
   std::uint32_t max_file_requests = 0;
   io::Network* network = nullptr;
@@ -73,13 +78,19 @@ class Scheduler {
   IoLimit& file_limit() noexcept { return file_limit_; }
 
   void request_stop_all() noexcept;
-  [[nodiscard]] RuntimeReport report() const;
+  [[nodiscard]] RuntimeReport report(const ReportOptions& options) const;
+  Status start_trace(const TraceOptions& options);
+  Result<std::string> stop_trace();
   // Simulation only.
   void set_virtual_time(std::int64_t at_ns) noexcept { virtual_ns_ = at_ns; }
   void use_network(io::Network& network) noexcept { options_.network = &network; }
 
  private:
   friend class Worker;
+  friend struct DebugLayoutMaker;
+  friend void list_runtime(Scheduler& scheduler) noexcept;
+  friend void unlist_runtime(Scheduler& scheduler) noexcept;
+  friend void for_each_runtime(FunctionRef<void(const Scheduler&)> visit);
   // Added to each stack, so that a fiber may run above the one that joins it and have a whole stack (Worker::run_inline()).
   static constexpr std::size_t kJoinRoomBytes = 32 * 1024;
   static constexpr std::uint32_t kSearchingOne = 1U << 16;  // idle_: searching in the high half, sleeping in the low
@@ -89,6 +100,9 @@ class Scheduler {
   void watch();
   static void ended(FiberState* fiber, Worker& here) noexcept;  // by the worker that ran it
   void tell_closer() noexcept;
+  void wait_for_stack(FiberState& fiber, const Error& why) noexcept;
+  void stack_came_back() noexcept;
+  void look_for_deadlock(std::uint64_t switches);
   bool begin_search() noexcept;
   bool end_search() noexcept;  // true: was the last one
   void list_idle(Worker& worker, bool was_searching) noexcept;
@@ -103,6 +117,8 @@ class Scheduler {
   IoLimit file_limit_{options_.max_file_requests};
   std::vector<std::unique_ptr<Worker>> workers_;
   Injector injector_;
+  Injector stackless_;  // fibers that cannot begin until a stack comes back
+  std::atomic<std::uint64_t> stackless_count_{0};
   std::atomic<std::uint32_t> idle_{0};
   Spinlock idle_lock_;
   std::vector<Worker*> idle_workers_;  // guarded by idle_lock_
@@ -114,6 +130,15 @@ class Scheduler {
   std::condition_variable close_wake_;
   std::atomic<bool> stopping_{false};
   std::int64_t virtual_ns_ = 0;
+
+  const char* debug_name_ = nullptr;   // for a debugger
+  Scheduler* next_runtime_ = nullptr;  // guarded by the lock in runtimes.cc
+  std::mutex trace_lock_;
+  bool tracing_ = false;              // guarded by trace_lock_
+  Observer outside_observer_{false};  // of threads that are no workers of this
+  std::uint64_t still_switches_ = 0;  // the watchdog's own: all workers' sum, and since when it is the same
+  std::int64_t still_since_ns_ = 0;
+  bool deadlock_reported_ = false;
 
   std::thread watchdog_;
   std::mutex watch_lock_;

@@ -26,7 +26,7 @@ Status Semaphore::acquire(std::uint64_t count, Deadline deadline) {
     }
     queue_.push_back(waiter);
   }
-  const Outcome outcome = waiter.park("semaphore", deadline, true);
+  const Outcome outcome = waiter.park("semaphore", deadline, true, this);
   if (outcome == Outcome::kNotified) return {};
   {
     const std::lock_guard guard(lock_);

@@ -169,6 +169,23 @@ std::size_t StackDepot::made() const noexcept {
   return sum;
 }
 
+std::size_t StackDepot::made_of(std::size_t size_bytes) {
+  const StackPool* pool = pool_of(size_bytes);
+  return pool != nullptr ? pool->made() : 0;
+}
+
+std::size_t StackDepot::free_of(std::size_t size_bytes) {
+  const StackPool* pool = pool_of(size_bytes);
+  return pool != nullptr ? pool->free() : 0;
+}
+
+std::size_t StackDepot::out() const noexcept {
+  std::size_t sum = usual_.made() - usual_.free();
+  for (const auto& place : pools_)
+    if (const StackPool* pool = place.load(std::memory_order_acquire)) sum += pool->made() - pool->free();
+  return sum;
+}
+
 std::vector<StackUse> StackDepot::use(bool with_high_water) const {
   std::vector<StackUse> all;
   const auto add = [&](const StackPool& pool) {

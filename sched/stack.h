@@ -100,6 +100,11 @@ class StackDepot {
 
   [[nodiscard]] std::size_t usual_bytes() const noexcept { return usual_.stack_bytes(); }
   [[nodiscard]] std::size_t made() const noexcept;
+  // Those of the size that has `size_bytes`: all there are, and those that can be taken without making one.
+  [[nodiscard]] std::size_t made_of(std::size_t size_bytes);
+  [[nodiscard]] std::size_t free_of(std::size_t size_bytes);
+  // Of all sizes, that are with fibers or in workers' magazines.
+  [[nodiscard]] std::size_t out() const noexcept;
   // Of all sizes in use.
   [[nodiscard]] std::vector<StackUse> use(bool with_high_water) const;
 

@@ -90,7 +90,7 @@ Outcome TaskGroup::wait_ended(Deadline deadline, bool cancellable) noexcept {
     if (running_.empty()) return Outcome::kNotified;
     joiners_.push_back(waiter);
   }
-  const Outcome outcome = waiter.park("task group", deadline, cancellable);
+  const Outcome outcome = waiter.park("task group", deadline, cancellable, this);
   if (outcome != Outcome::kNotified) {
     const std::lock_guard guard(lock_);
     joiners_.remove(waiter);

@@ -28,16 +28,16 @@ void Waiter::resume() noexcept {
   if (before == kParked) syscall(SYS_futex, &phase_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
-Outcome Waiter::park(const char* reason, Deadline deadline, bool cancellable) noexcept {
+Outcome Waiter::park(const char* reason, Deadline deadline, bool cancellable, const void* on) noexcept {
   if (fiber_ != nullptr) {
-    park_fiber(reason, deadline, cancellable);
+    park_fiber(reason, deadline, cancellable, on);
   } else {
     park_thread(deadline);
   }
   return outcome_.load(std::memory_order_acquire);
 }
 
-void Waiter::park_fiber(const char* reason, Deadline deadline, bool cancellable) noexcept {
+void Waiter::park_fiber(const char* reason, Deadline deadline, bool cancellable, const void* on) noexcept {
   if (cancellable) {
     const std::lock_guard guard(fiber_->cancel_lock);
     if (fiber_->stop_requested.load(std::memory_order_relaxed)) {
@@ -55,6 +55,8 @@ void Waiter::park_fiber(const char* reason, Deadline deadline, bool cancellable)
   }
   if (!resumed()) {
     fiber_->wait_reason.store(reason, std::memory_order_relaxed);
+    fiber_->waits_for.store(on, std::memory_order_relaxed);
+    fiber_->wait_ends_ns.store(deadline.at().count(), std::memory_order_relaxed);
     current_worker()->park_current(*this);
   }
   if (home != nullptr) home->timers().disarm(timer);

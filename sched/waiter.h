@@ -50,7 +50,9 @@ class Waiter {
 
   // Parks until resumed, the deadline passes, or, if `cancellable`, the fiber is asked to stop. `reason` is a literal
   // that the inspector shows. Leaves queues to the caller: on kTimedOut and kCancelled it may still be linked in one.
-  Outcome park(const char* reason, Deadline deadline = Deadline::never(), bool cancellable = false) noexcept;
+  // `on` is what it waits for, for the inspector to show the address of.
+  Outcome park(const char* reason, Deadline deadline = Deadline::never(), bool cancellable = false,
+               const void* on = nullptr) noexcept;
 
   // True for the one who may end the wait.
   bool claim(Outcome outcome) noexcept {
@@ -77,7 +79,7 @@ class Waiter {
  private:
   static constexpr std::uint32_t kAwake = 0, kParked = 1, kResumed = 2;
   void park_thread(Deadline deadline) noexcept;
-  void park_fiber(const char* reason, Deadline deadline, bool cancellable) noexcept;
+  void park_fiber(const char* reason, Deadline deadline, bool cancellable, const void* on) noexcept;
 
   FiberState* const fiber_;  // null: a plain thread
   std::atomic<std::uint32_t> phase_{kAwake};

@@ -54,7 +54,8 @@ class WorkDeque {
     }
     T* item = buffer_.load(std::memory_order_relaxed)->at(bottom).load(std::memory_order_relaxed);
     if (top == bottom) {  // the last one: a thief may be about to have it
-      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) item = nullptr;
+      if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+        item = nullptr;
       bottom_.store(bottom + 1, std::memory_order_relaxed);
     }
     return item;
@@ -86,7 +87,8 @@ class WorkDeque {
     const std::int64_t bottom = bottom_.load(std::memory_order_acquire);
     if (top >= bottom) return nullptr;
     T* item = buffer_.load(std::memory_order_acquire)->at(top).load(std::memory_order_relaxed);
-    if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed)) return nullptr;
+    if (!top_.compare_exchange_strong(top, top + 1, std::memory_order_seq_cst, std::memory_order_relaxed))
+      return nullptr;
     return item;
   }
 

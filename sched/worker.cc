@@ -1,6 +1,7 @@
 #include "sched/worker.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include "kernel/check.h"
 #include "sched/asymmetric_fence.h"
 #include "sched/current.h"
+#include "sched/probes.h"
 #include "sched/scheduler.h"
 #include "sched/simulated_order.h"
 
@@ -62,36 +64,53 @@ void Worker::fiber_main() {
   }
 }
 
-void Worker::bind_stack(FiberState& fiber) noexcept {
+// False: there is none; the fiber is the scheduler's until one comes back.
+bool Worker::bind_stack(FiberState& fiber) noexcept {
   if (fiber.stack_bytes == 0 && stack_count_ > 0) {
     fiber.stack = stacks_[--stack_count_];
   } else {
     auto taken = scheduler_.stacks_.take(fiber.stack_bytes);
     if (!taken) {
-      std::fprintf(stderr, "weft: fiber \"%s\" cannot start: %s\n", fiber.name, taken.error().message().c_str());
-      std::abort();
+      while (stack_count_ > 0) scheduler_.stacks_.give(stacks_[--stack_count_]);  // of another size
+      scheduler_.wait_for_stack(fiber, taken.error());
+      return false;
     }
     fiber.stack = *taken;
   }
   fiber.context.prepare(fiber.stack.bottom, fiber.stack.size_bytes, fiber.id, &Worker::fiber_main);
+  return true;
+}
+
+// The stack of a fiber that has ended, for one that has not begun: of the size it wants, and nobody waits for one.
+bool Worker::may_go_on_with(Stack stack, const FiberState& fiber) const noexcept {
+  return fiber.stack_bytes == 0 && stack.size_bytes == scheduler_.stacks_.usual_bytes() &&
+         scheduler_.stackless_count_.load(std::memory_order_relaxed) == 0;
 }
 
 void Worker::give_stack(Stack stack) noexcept {
-  if (stack_count_ < stacks_.size() && stack.size_bytes == scheduler_.stacks_.usual_bytes()) {
+  const bool waited_for = scheduler_.stackless_count_.load(std::memory_order_relaxed) != 0;
+  if (stack_count_ < stacks_.size() && stack.size_bytes == scheduler_.stacks_.usual_bytes() && !waited_for) {
     stacks_[stack_count_++] = stack;
   } else {
     scheduler_.stacks_.give(stack);
+    if (waited_for) scheduler_.stack_came_back();
   }
 }
 
 // `to` null: the thread's own context. The exception state of `from`, the running one, goes to `exceptions`.
 void Worker::go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept {
+  if (to != nullptr && !to->context.prepared() && !bind_stack(*to)) [[unlikely]] {
+    to = nullptr;
+    if (&from == &root_) return;
+  }
   exceptions = *exceptions_;
   set_current(to);
   if (to != nullptr) {
-    if (!to->context.prepared()) bind_stack(*to);
     to->phase.store(FiberPhase::kRunning, std::memory_order_relaxed);
     bump(switches_);
+    WEFT_PROBE2(switch, index_, to->id);
+    if (Observer* seen_by = observer()) [[unlikely]]
+      seen_by->runs(*to, scheduler_.now_ns());
     *exceptions_ = to->exceptions;
     Context::switch_to(from, to->context, ends);
   } else {
@@ -106,6 +125,12 @@ void Worker::leave(After after, Waiter* waiter, FiberState* to) noexcept {
   after_ = after;
   left_ = self;
   left_waiter_ = waiter;
+  if (after == After::kPark) {
+    self->parked_at_ns.store(order_ != nullptr ? scheduler_.now_ns() : coarse_ns(), std::memory_order_relaxed);
+    WEFT_PROBE2(park, self->id, self->wait_reason.load(std::memory_order_relaxed));
+  }
+  if (Observer* seen_by = observer()) [[unlikely]]
+    seen_by->leaves(*self, after == After::kPark ? TraceKind::kPark : TraceKind::kYield, scheduler_.now_ns());
   go(self->context, self->exceptions, to, false);
 }
 
@@ -127,7 +152,11 @@ void Worker::arrive() noexcept {
     case After::kPark:
       bump(parks_);
       fiber->phase.store(FiberPhase::kParked, std::memory_order_relaxed);
-      if (!left_waiter_->commit_park()) push_woken(fiber);
+      if (!left_waiter_->commit_park()) {
+        if (Observer* seen_by = observer()) [[unlikely]]
+          seen_by->becomes_ready(*fiber, TraceKind::kWake, nullptr, scheduler_.now_ns());
+        push_woken(fiber);
+      }
       return;
     case After::kEnd:
       ended_.release();
@@ -142,15 +171,18 @@ void Worker::end_current() noexcept {
   FiberState* self = current();
   ended_.take_over(self->context);
   ended_stack_ = std::exchange(self->stack, Stack{});
+  if (Observer* seen_by = observer()) [[unlikely]]
+    seen_by->leaves(*self, TraceKind::kEnd, scheduler_.now_ns());
   scheduler_.ended(self, *this);
   FiberState* to = pick();
-  if (to != nullptr && !to->context.prepared() && to->stack_bytes == 0 &&
-      ended_stack_.size_bytes == scheduler_.stacks_.usual_bytes()) {
+  if (to != nullptr && !to->context.prepared() && may_go_on_with(ended_stack_, *to)) {
     to->context.take_over(ended_);
     to->stack = ended_stack_;
     set_current(to);
     to->phase.store(FiberPhase::kRunning, std::memory_order_relaxed);
     bump(switches_);
+    if (Observer* seen_by = observer()) [[unlikely]]
+      seen_by->runs(*to, scheduler_.now_ns());
     return;
   }
   after_ = After::kEnd;
@@ -192,15 +224,19 @@ bool Worker::run_inline(FiberState& child) noexcept {
   child.context.run_above(self->context);
   child.stack = self->stack;
   child.shares_stack = true;
-  self->wait_reason.store("join", std::memory_order_relaxed);
+  self->wait_reason.store(kJoinsInline, std::memory_order_relaxed);
   self->phase.store(FiberPhase::kParked, std::memory_order_relaxed);
   self->exceptions = *exceptions_;
   *exceptions_ = {};
   child.phase.store(FiberPhase::kRunning, std::memory_order_relaxed);
   set_current(&child);
+  if (Observer* seen_by = observer()) [[unlikely]]
+    seen_by->goes_over(*self, child, TraceKind::kPark, scheduler_.now_ns());
   child.run_body();
 
   Worker* now = current_worker();
+  if (Observer* seen_by = now->observer()) [[unlikely]]
+    seen_by->goes_over(child, *self, TraceKind::kEnd, now->scheduler_.now_ns());
   child.phase.store(FiberPhase::kEnded, std::memory_order_relaxed);
   child.context.release();
   child.stack = {};
@@ -322,6 +358,10 @@ void Worker::push_woken(FiberState* fiber) noexcept {
 
 void Worker::push_spawned(FiberState* fiber) noexcept {
   bump(spawned_);
+  const FiberState* by = current();
+  fiber->spawned_by.store(by != nullptr ? by->id : 0, std::memory_order_relaxed);
+  if (Observer* seen_by = observer()) [[unlikely]]
+    seen_by->becomes_ready(*fiber, TraceKind::kSpawn, by, scheduler_.now_ns());
   if (order_ != nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
     push_woken(fiber);
     return;
@@ -354,6 +394,15 @@ void Worker::wake() noexcept {
 
 // --- Picking --------------------------------------------------------------------------------------------------------
 
+void Worker::note_io(Observer& seen_by) noexcept {
+  const auto note = [&](TraceKind kind, std::uint64_t now, std::uint64_t& before) {
+    if (now != before) seen_by.note(kind, nullptr, now - before, scheduler_.now_ns());
+    before = now;
+  };
+  note(TraceKind::kSubmit, reactor_->submitted(), noted_submitted_);
+  note(TraceKind::kComplete, reactor_->completed(), noted_completed_);
+}
+
 void Worker::check_events() noexcept {
   if (has_cancels_.load(std::memory_order_acquire)) {
     CancelRequest* list = nullptr;
@@ -368,7 +417,11 @@ void Worker::check_events() noexcept {
       reactor_->prepare(uring::cancel(reinterpret_cast<std::uintptr_t>(cancel->target)), cancel);
     }
   }
-  if (reactor_->pending()) reactor_->poll();
+  if (reactor_->pending()) {
+    reactor_->poll();
+    if (Observer* seen_by = observer()) [[unlikely]]
+      note_io(*seen_by);
+  }
   if (timers_.earliest() != Timers::kNothing) {
     const std::int64_t now = scheduler_.now_ns();
     if (timers_.earliest() <= now) timers_.fire(now);
@@ -400,8 +453,11 @@ FiberState* Worker::take_fresh() noexcept {
 FiberState* Worker::pick_in_between() noexcept {
   picks_ = kPicksPerSubmit;
   if (reactor_->unsubmitted() != 0) reactor_->submit();
+  if (Observer* seen_by = observer()) [[unlikely]]
+    note_io(*seen_by);
   if (--submits_ != 0) return nullptr;
   submits_ = kSubmitsPerCheck;
+  if (order_ == nullptr) set_coarse_clock(scheduler_.now_ns());
   check_events();
   return take_injected();
 }
@@ -410,8 +466,10 @@ FiberState* Worker::take_injected() noexcept {
   FiberState* first = scheduler_.injector_.pop_some(kFromInjector);
   if (first == nullptr) return nullptr;
   FiberState* rest = first->queue_next;
+  bump(injected_);
   while (rest != nullptr) {
     FiberState* fiber = std::exchange(rest, rest->queue_next);
+    bump(injected_);
     if (!queue_.push(fiber)) {
       scheduler_.injector_.push(fiber);
       scheduler_.notify_one();
@@ -476,12 +534,17 @@ FiberState* Worker::steal() noexcept {
       if (hint == nullptr) break;
       if (hint->claim()) fiber = hint;
     }
-    if (fiber != nullptr) {
-      bump(steals_);
-      return fiber;
-    }
+    if (fiber != nullptr) return stolen(fiber, victim);
   }
   return nullptr;
+}
+
+FiberState* Worker::stolen(FiberState* fiber, const Worker& victim) noexcept {
+  bump(steals_);
+  WEFT_PROBE2(steal, index_, fiber->id);
+  if (Observer* seen_by = observer()) [[unlikely]]
+    seen_by->note(TraceKind::kSteal, fiber, victim.index_, scheduler_.now_ns());
+  return fiber;
 }
 
 // What a worker woke or started last runs best where it is, unless the worker does not come to it. One that has not switched
@@ -491,16 +554,10 @@ FiberState* Worker::take_from_the_busy() noexcept {
     Worker& victim = scheduler_.worker(i);
     if (&victim == this) continue;
     FiberState* fiber = victim.newest_.load(std::memory_order_acquire);
-    if (fiber != nullptr && fiber->claim()) {
-      bump(steals_);
-      return fiber;
-    }
+    if (fiber != nullptr && fiber->claim()) return stolen(fiber, victim);
     if (victim.switches() != seen_switches_[i] || victim.current() == nullptr) continue;
     fiber = victim.holds_back() ? victim.next_.exchange(nullptr, std::memory_order_acq_rel) : nullptr;
-    if (fiber != nullptr) {
-      bump(steals_);
-      return fiber;
-    }
+    if (fiber != nullptr) return stolen(fiber, victim);
     if (victim.timers_.earliest() != Timers::kNothing && victim.timers_.earliest() <= scheduler_.now_ns() &&
         victim.timers_.fire(scheduler_.now_ns()) != 0) {
       if (FiberState* woken = pick()) return woken;
@@ -516,6 +573,7 @@ void Worker::stop_searching() noexcept {
 }
 
 FiberState* Worker::search() noexcept {
+  bump(searches_);
   if (!searching_) searching_ = scheduler_.begin_search();
   for (unsigned i = 0; i < scheduler_.worker_count(); ++i) seen_switches_[i] = scheduler_.worker(i).switches();
   std::int64_t spin_until = 0;
@@ -542,19 +600,29 @@ FiberState* Worker::search() noexcept {
 }
 
 void Worker::sleep() noexcept {
+  if (scheduler_.stackless_count_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    give_back_stacks();
   sleep_.exchange(kAsleep, std::memory_order_acq_rel);
   scheduler_.list_idle(*this, searching_);
   searching_ = false;
   const bool certain = heavy_fence();
   const bool stay = !scheduler_.work_visible() && inbox_.empty() && !has_cancels_.load(std::memory_order_acquire) &&
-                    !scheduler_.stopping_.load(std::memory_order_acquire);
+                    !scheduler_.stopping_.load(std::memory_order_acquire) &&
+                    (stack_count_ == 0 || scheduler_.stackless_count_.load(std::memory_order_relaxed) == 0);
   if (stay) {
     bump(sleeps_);
     std::int64_t longest = timers_.earliest();
     if (!certain) longest = std::min(longest, scheduler_.now_ns() + 1'000'000);  // it may have been overlooked
     std::optional<std::chrono::nanoseconds> timeout;
     if (longest != Timers::kNothing) timeout = std::chrono::nanoseconds(longest - scheduler_.now_ns());
+    if (Observer* seen_by = observer()) [[unlikely]]
+      seen_by->note(TraceKind::kSleep, nullptr, 0, scheduler_.now_ns());
     reactor_->wait(timeout);
+    set_coarse_clock(scheduler_.now_ns());
+    if (Observer* seen_by = observer()) [[unlikely]] {
+      seen_by->note(TraceKind::kAwake, nullptr, 0, scheduler_.now_ns());
+      note_io(*seen_by);
+    }
   }
   sleep_.exchange(kAwake, std::memory_order_acq_rel);
   if (!scheduler_.unlist_idle(*this)) searching_ = true;
@@ -562,6 +630,8 @@ void Worker::sleep() noexcept {
 
 void Worker::enter_thread() noexcept {
   exceptions_ = exceptions_of_this_thread();
+  thread_id_.store(gettid(), std::memory_order_relaxed);
+  set_coarse_clock(scheduler_.now_ns());
   set_current_worker(this);
 }
 
@@ -569,6 +639,13 @@ void Worker::leave_thread() noexcept {
   set_current_worker(nullptr);
   while (stack_count_ > 0) scheduler_.stacks_.give(stacks_[--stack_count_]);
   scheduler_.pool_->give(std::exchange(free_fibers_, FiberChain{}));
+}
+
+void Worker::give_back_stacks() noexcept {
+  while (stack_count_ > 0) {
+    scheduler_.stacks_.give(stacks_[--stack_count_]);
+    scheduler_.stack_came_back();
+  }
 }
 
 void Worker::run() {
@@ -599,7 +676,7 @@ Status Worker::run_simulated(SimulatedOrder& order) {
       scheduler_.set_virtual_time(std::max(timers_.earliest(), scheduler_.now_ns()));
       timers_.fire(scheduler_.now_ns());
     } else {
-      status = fail(Errc::kBusy, "all fibers wait for each other:\n" + to_text(scheduler_.report()));
+      status = fail(Errc::kBusy, "all fibers wait for each other:\n" + to_text(scheduler_.report({})));
       break;
     }
   }
@@ -612,8 +689,15 @@ WorkerCounters Worker::counters() const noexcept {
           .parks = parks_.load(std::memory_order_relaxed),
           .spawned = spawned_.load(std::memory_order_relaxed),
           .steals = steals_.load(std::memory_order_relaxed),
+          .searches = searches_.load(std::memory_order_relaxed),
+          .injected = injected_.load(std::memory_order_relaxed),
           .sleeps = sleeps_.load(std::memory_order_relaxed),
           .wakes_sent = wakes_sent_.load(std::memory_order_relaxed),
+          .submitted = reactor_ != nullptr ? reactor_->submitted() : 0,
+          .completed = reactor_ != nullptr ? reactor_->completed() : 0,
+          .enters = reactor_ != nullptr ? reactor_->enters() : 0,
+          .queued = queue_.size() + (next_.load(std::memory_order_relaxed) != nullptr ? 1U : 0U) + fresh_.size() +
+                    (newest_.load(std::memory_order_relaxed) != nullptr ? 1U : 0U),
           .asleep = asleep()};
 }
 

@@ -36,6 +36,7 @@
 #include "sched/injector.h"
 #include "sched/inspect.h"
 #include "sched/local_queue.h"
+#include "sched/observer.h"
 #include "sched/reactor.h"
 #include "sched/timers.h"
 #include "sched/work_deque.h"
@@ -49,6 +50,7 @@ class Worker {
  public:
   Worker(Scheduler& scheduler, unsigned index, bool alone) noexcept
       : scheduler_(scheduler), index_(index), alone_(alone) {}
+  ~Worker() { delete observer_.load(std::memory_order_relaxed); }
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
@@ -95,6 +97,14 @@ class Worker {
   void wake() noexcept;
 
   [[nodiscard]] WorkerCounters counters() const noexcept;
+  // Null: nobody wants to know. From any thread.
+  [[nodiscard]] Observer* observer() const noexcept { return observer_.load(std::memory_order_acquire); }
+  void observe_with(std::unique_ptr<Observer> observer) noexcept {  // once
+    observer_.store(observer.release(), std::memory_order_release);
+  }
+  // The monotonic clock of some milliseconds ago, for the cost of a load.
+  [[nodiscard]] std::int64_t coarse_ns() const noexcept { return coarse_ns_.load(std::memory_order_relaxed); }
+  void set_coarse_clock(std::int64_t now_ns) noexcept { coarse_ns_.store(now_ns, std::memory_order_relaxed); }
 
   // Watched from outside.
   [[nodiscard]] std::uint64_t switches() const noexcept { return switches_.load(std::memory_order_relaxed); }
@@ -111,6 +121,7 @@ class Worker {
 
  private:
   friend class Scheduler;
+  friend struct DebugLayoutMaker;
   enum class After : std::uint8_t { kNothing, kPark, kYield, kEnd };
   static constexpr std::uint32_t kPicksPerSubmit = 8;
   static constexpr std::uint32_t kSubmitsPerCheck = 8;
@@ -133,14 +144,18 @@ class Worker {
   FiberState* search() noexcept;
   FiberState* steal() noexcept;
   FiberState* take_from_the_busy() noexcept;
+  FiberState* stolen(FiberState* fiber, const Worker& victim) noexcept;
   void sleep() noexcept;
   void check_events() noexcept;
+  void note_io(Observer& seen_by) noexcept;
   FiberState* take_injected() noexcept;
   void count_ended() noexcept;
   void enter_thread() noexcept;
   void leave_thread() noexcept;
-  void bind_stack(FiberState& fiber) noexcept;
+  bool bind_stack(FiberState& fiber) noexcept;
+  [[nodiscard]] bool may_go_on_with(Stack stack, const FiberState& fiber) const noexcept;
   void give_stack(Stack stack) noexcept;
+  void give_back_stacks() noexcept;
   void set_current(FiberState* fiber) noexcept { current_.store(fiber, std::memory_order_relaxed); }
   void go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept;
   void leave(After after, Waiter* waiter, FiberState* to) noexcept;
@@ -180,6 +195,8 @@ class Worker {
   std::uint64_t next_id_ = 0;
   std::uint64_t last_id_ = 0;
   std::vector<std::uint64_t> seen_switches_;  // of all workers, when the search began
+  std::uint64_t noted_submitted_ = 0;
+  std::uint64_t noted_completed_ = 0;
   FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out
   FiberState* pinned_tail_ = nullptr;
 
@@ -203,6 +220,11 @@ class Worker {
   std::atomic<std::uint64_t> spawned_{0};
   std::atomic<std::uint64_t> ended_count_{0};
   std::atomic<std::uint64_t> wakes_sent_{0};
+  std::atomic<std::uint64_t> searches_{0};
+  std::atomic<std::uint64_t> injected_{0};
+  std::atomic<std::int64_t> coarse_ns_{0};  // also written by the watchdog
+  std::atomic<int> thread_id_{0};           // the kernel's
+  std::atomic<Observer*> observer_{nullptr};
 };
 
 }  // namespace weft::sched

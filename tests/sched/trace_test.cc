@@ -10,6 +10,7 @@
 #include "sched/fiber.h"
 #include "sched/observer.h"
 #include "sched/runtime.h"
+#include "sched/semaphore.h"
 
 namespace weft::sched {
 namespace {
@@ -119,6 +120,53 @@ TEST(Observer, CountsFromReadyToRunningAndTheSlice) {
     EXPECT_NEAR(static_cast<double>(waits.quantile(0.99)), 50'000, 6'250);
     EXPECT_NEAR(static_cast<double>(slices.quantile(0.5)), 59'000, 7'375);
   });
+}
+
+TEST(Trace, OfARuntimeShowsItsFibersAndWhoWokeWhom) {
+  auto runtime = Runtime::create({.name = "traced", .workers = 2});
+  ASSERT_TRUE(runtime.has_value());
+  EXPECT_FALSE(runtime->stop_trace().has_value()) << "none was begun";
+  ASSERT_TRUE(runtime->start_trace().has_value());
+  EXPECT_EQ(runtime->start_trace().error(), Errc::kBusy);
+  runtime->block_on([] {
+    Semaphore ping(0), pong(0);
+    Fiber other = spawn("other", [&] {
+      for (int i = 0; i < 10; ++i) {
+        (void)ping.acquire();
+        pong.release();
+      }
+    });
+    for (int i = 0; i < 10; ++i) {
+      ping.release();
+      (void)pong.acquire();
+      yield();
+    }
+    (void)sleep_for(std::chrono::milliseconds(2));
+    other.join();
+  });
+  auto text = runtime->stop_trace();
+  ASSERT_TRUE(text.has_value());
+  const json trace = json::parse(*text);
+  std::size_t mine = 0;
+  for (const json& slice : with(trace, "cat", "run")) {
+    EXPECT_TRUE(slice["name"] == "other" || slice["name"] == "block_on") << slice;
+    if (slice["ph"] == "X") {
+      EXPECT_GE(slice["dur"], 0.0);
+    }
+    mine += slice["name"] == "other" ? 1U : 0U;
+  }
+  EXPECT_GE(mine, 2U);
+  EXPECT_GE(with(trace, "cat", "wake").size(), 4U);
+  EXPECT_GE(with(trace, "cat", "spawn").size(), 2U);
+  EXPECT_GE(with(trace, "name", "semaphore").size(), 2U);
+  EXPECT_GE(with(trace, "name", "sleep").size(), 2U);
+  ASSERT_TRUE(runtime->start_trace({.events_per_worker = 16}).has_value()) << "and again";
+  runtime->block_on([] {
+    for (int i = 0; i < 1000; ++i) yield();
+  });
+  text = runtime->stop_trace();
+  ASSERT_TRUE(text.has_value());
+  EXPECT_TRUE(json::accept(*text));
 }
 
 }  // namespace
