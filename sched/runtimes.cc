@@ -85,7 +85,6 @@ struct DebugLayoutMaker {
 
 }  // namespace weft::sched
 
-extern "C" {
-extern const weft::sched::DebugLayout weft_sched_layout;
-[[gnu::used]] constinit const weft::sched::DebugLayout weft_sched_layout = weft::sched::DebugLayoutMaker::make();
-}
+// Visible, so that a debugger finds it also where a shared library's other names are stripped.
+extern "C" __attribute__((visibility("default"), used)) const weft::sched::DebugLayout weft_sched_layout;
+constinit const weft::sched::DebugLayout weft_sched_layout = weft::sched::DebugLayoutMaker::make();
