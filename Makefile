@@ -115,8 +115,9 @@ sources.bench := $(filter-out $(bench_sources),$(wildcard tests/bench/*.cc))
 object = $(patsubst %.cc,$(B)/obj/%.o,$(1))
 archive = $(if $(sources.$(1)),$(B)/lib/libweft-$(1).a)
 layer_archives := $(foreach layer,$(LAYERS),$(call archive,$(layer)))
-# tools.a may be pulled in by tests/support, and all of them by any test.
+# tools.a may be pulled in by tests/support, and all of them by any test; by those of the lower floors, only what these stand on.
 test_archives := $(call archive,support) $(call archive,tools) $(layer_archives)
+low_archives := $(call archive,support) $(call archive,sched) $(call archive,kernel)
 
 program = $(B)/bin/$(patsubst %_weft,%.weft,$(basename $(notdir $(1))))
 PROGRAMS := $(foreach main,$(main_sources),$(call program,$(main)))
@@ -189,7 +190,7 @@ $(B)/bin/weft: $(call object,$(subcommand_sources)) $(B)/lists/subcommands
 
 define unit_test_rule
 $(B)/unit/$(1): $(call object,$(sources.test_$(1))) $(if $(filter tools,$(1)),$(call object,$(subcommand_sources))) \
-    $(test_archives) $(B)/lists/test_$(1)
+    $(if $(filter kernel sched,$(1)),$(low_archives),$(test_archives)) $(B)/lists/test_$(1)
 	$$(call link,$(GTEST_LIBS))
 endef
 $(foreach area,$(TEST_AREAS),$(eval $(call unit_test_rule,$(area))))
@@ -204,6 +205,10 @@ $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call
 
 $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,bench) $(test_archives)
 	$(call link,-lbenchmark)
+
+SCHED_BENCHES := $(filter $(B)/bench/sched%,$(BENCHES))
+$(SCHED_BENCHES): $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,sched) $(call archive,kernel)
+	$(link)
 
 -include $(OBJECTS:.o=.d)
 .SECONDARY: $(OBJECTS) $(pic_objects)
@@ -342,10 +347,13 @@ stop:  ## unmount what make run mounted
 	@tools/run.sh stop $(B)/bin
 
 # --- Measure -----------------------------------------------------------------------------------------------------
-.PHONY: bench
+.PHONY: bench bench-sched
 bench: tools benches  ## all benchmarks of tests/bench; make bench-NAME runs tests/bench/NAME.sh
 	@for program in $(BENCHES); do $$program || exit 1; done
 	@for script in $(wildcard tests/bench/*.sh); do WEFT_BIN=$(CURDIR)/$(B)/bin bash $$script || exit 1; done
+
+bench-sched: tests/bench/sched.sh $(SCHED_BENCHES)  ## the scheduler beside Boost.Fiber, oneTBB, Go and threads (QUICK=1: a look at whether it works)
+	@bash $<
 
 bench-%: tests/bench/%.sh tools benches
 	@WEFT_BIN=$(CURDIR)/$(B)/bin bash $<

@@ -13,7 +13,7 @@
 #   echo_N_rate, _p50, _p999   64 bytes there and back over loopback, N connections; the same client (peers/echo_load.cc) for all
 #   file_read_N                random reads of 4 KiB past the page cache, N in flight; file_cpu_N: processors that took
 #
-# Environment: ROUNDS (5), WORKERS (2), SYSTEMS (names above), ROWS (names; all), SECONDS_EACH (3, of echo and file rows), FILE_MIB (1024),
+# Environment: ROUNDS (5), WORKERS (2), SYSTEMS (names above), ROWS (names; all), SECONDS_EACH (3, whole ones, of echo and file rows), FILE_MIB (1024),
 #   CONNECTIONS ("1 64 1000"), DEPTHS ("1 4 16 32 64 128"), LIMIT (120 s for a row), BENCH_DISK (folder of the file, build/bench),
 #   QUICK=1 (one small round, to see that it works; aims are printed and not asked for)
 # Output: build/bench/sched.jsonl (each single figure) and build/bench/sched.md (the tables). Exit 1 where an aim is missed.
@@ -23,7 +23,7 @@ out=$PWD/build/bench
 programs=$PWD/build/release/bench
 mkdir -p "$out" "$programs"
 ROUNDS=${ROUNDS:-5} SECONDS_EACH=${SECONDS_EACH:-3} FILE_MIB=${FILE_MIB:-1024} scale=1
-[ "${QUICK:-0}" = 1 ] && ROUNDS=1 SECONDS_EACH=0.5 FILE_MIB=64 scale=100 CONNECTIONS=${CONNECTIONS:-1 64} DEPTHS=${DEPTHS:-1 32}
+[ "${QUICK:-0}" = 1 ] && ROUNDS=1 SECONDS_EACH=1 FILE_MIB=64 scale=100 CONNECTIONS=${CONNECTIONS:-1 64} DEPTHS=${DEPTHS:-1 32}
 WORKERS=${WORKERS:-2} CONNECTIONS=${CONNECTIONS:-1 64 1000} DEPTHS=${DEPTHS:-1 4 16 32 64 128} LIMIT=${LIMIT:-120}
 SYSTEMS=${SYSTEMS:-weft boost_fiber tbb goroutines std_thread fio}
 raw=$out/sched.jsonl
