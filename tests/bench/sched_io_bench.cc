@@ -2,10 +2,8 @@
 //
 //   sched_io echo [--workers N]                              prints its port, and serves until it is killed
 //   sched_io read --file F --depth N --seconds S             random reads of 4 KiB, N fibers on one worker: IOPS, processors used
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -15,47 +13,37 @@
 #include <cstdlib>
 #include <map>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "sched/io.h"
+#include "sched/listener.h"
 #include "sched/runtime.h"
+#include "sched/stream.h"
 #include "sched/task.h"
 
 namespace weft::sched {
 namespace {
 
-void serve(int connection) {
-  std::array<std::byte, 4096> bytes;
-  for (;;) {
-    const auto got = io::read_some(connection, bytes);
-    if (!got || *got == 0) break;
-    const auto sent = io::write_some(connection, std::span(bytes).first(*got));
-    if (!sent || *sent != *got) break;
-  }
-  ::close(connection);
-}
-
 int echo(unsigned workers) {
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  if (::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(listener, 4096) != 0) return 1;
-  ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
   auto runtime = Runtime::create({.name = "echo", .workers = workers});
   if (!runtime) return 1;
-  std::printf("%d\n", ntohs(address.sin_port));
-  std::fflush(stdout);
-  runtime->block_on([listener] {
+  const Status ended = runtime->block_on([]() -> Status {
+    io::Listener listener = TRY(io::Listener::listen(io::Address::ipv4_loopback(0)));
+    std::printf("%d\n", TRY(listener.local_address()).port());
+    std::fflush(stdout);
     for (;;) {
-      if (!io::wait_readable(listener)) return;
-      const int connection = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-      if (connection >= 0) spawn("connection", [connection] { serve(connection); }).detach();
+      spawn("connection", [stream = TRY(listener.accept())]() mutable {
+        std::array<std::byte, 4096> bytes;
+        for (;;) {
+          const auto got = stream.read_some(bytes);
+          if (!got || *got == 0 || !stream.write_all(std::span(bytes).first(*got))) break;
+        }
+      }).detach();
     }
   });
-  return 0;
+  return ended ? 0 : 1;
 }
 
 int random_reads(const std::string& path, int depth, double seconds) {
