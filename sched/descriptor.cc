@@ -9,7 +9,7 @@ namespace weft::sched::io {
 
 // An error of close(2) says nothing about the descriptor, which is gone in any case (Linux; EINTR included).
 void Descriptor::reset() noexcept {
-  if (fd_ >= 0) close(std::exchange(fd_, -1));
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
 Result<Descriptor> Descriptor::duplicate() const {
