@@ -35,6 +35,7 @@ class Worker;
 class Scheduler;
 struct FiberExtras;
 class FiberPool;
+class ForkDeque;
 
 // The wait reason of a fiber on whose stack the one runs that it joins.
 inline constexpr char kJoinsInline[] = "join (runs it)";
@@ -77,6 +78,7 @@ struct FiberState {
   WaitQueue joiners;
   std::exception_ptr exception;  // written before `ended`, taken by the joiner
 
+  std::atomic<ForkDeque*> forks{nullptr};  // with its first fork, until its end; thieves look there
   Body body;
   char name[32] = {};
   std::thread thread;  // stands in where there is no runtime

@@ -237,12 +237,15 @@ bool Scheduler::unlist_idle(Worker& worker) noexcept {
   return true;
 }
 
-void Scheduler::notify_one() noexcept {
-  // Either we see the sleeper or the sleeper sees what was queued (R2 in worker.h). A searcher that has just found something else
-  // may be seen and see nothing: then the caller, who is awake, comes to it, or the watchdog tells another.
-  light_fence();
-  const std::uint32_t idle = idle_.load(std::memory_order_relaxed);
-  if (idle >> 16 != 0 || (idle & 0xFFFF) == 0) return;
+ForkDeque* Scheduler::make_forks() {
+  auto made = std::make_unique<ForkDeque>();
+  ForkDeque* forks = made.get();
+  const std::lock_guard guard(forks_lock_);
+  forks_.push_back(std::move(made));
+  return forks;
+}
+
+void Scheduler::wake_a_sleeper() noexcept {
   Worker* chosen = nullptr;
   {
     const std::lock_guard guard(idle_lock_);

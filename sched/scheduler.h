@@ -19,8 +19,10 @@
 #include <vector>
 
 #include "kernel/result.h"
+#include "sched/asymmetric_fence.h"
 #include "sched/fiber.h"
 #include "sched/fiber_pool.h"
+#include "sched/fork_deque.h"
 #include "sched/injector.h"
 #include "sched/inspect.h"
 #include "sched/io_limit.h"
@@ -66,7 +68,14 @@ class Scheduler {
   // A fiber whose wait has ended, from any thread or fiber.
   void make_ready(FiberState* fiber) noexcept;
   // Queued work that any worker may do: somebody should be awake for it.
-  void notify_one() noexcept;
+  void notify_one() noexcept {
+    // Either we see the sleeper or the sleeper sees what was queued (R2 in worker.h). A searcher that has just found something else
+    // may be seen and see nothing: then the caller, who is awake, comes to it, or the watchdog tells another.
+    light_fence();
+    const std::uint32_t idle = idle_.load(std::memory_order_relaxed);
+    if (idle >> 16 == 0 && (idle & 0xFFFF) != 0) [[unlikely]]
+      wake_a_sleeper();
+  }
 
   [[nodiscard]] std::int64_t now_ns() const noexcept;
   [[nodiscard]] unsigned worker_count() const noexcept { return static_cast<unsigned>(workers_.size()); }
@@ -103,6 +112,8 @@ class Scheduler {
   void wait_for_stack(FiberState& fiber, const Error& why) noexcept;
   void stack_came_back() noexcept;
   void look_for_deadlock(std::uint64_t switches);
+  void wake_a_sleeper() noexcept;
+  ForkDeque* make_forks();
   bool begin_search() noexcept;
   bool end_search() noexcept;  // true: was the last one
   void list_idle(Worker& worker, bool was_searching) noexcept;
@@ -115,6 +126,8 @@ class Scheduler {
   FiberPool::Owner pool_ = FiberPool::create();
   std::unique_ptr<OffloadPool> offload_;
   IoLimit file_limit_{options_.max_file_requests};
+  std::mutex forks_lock_;
+  std::vector<std::unique_ptr<ForkDeque>> forks_;  // all there are, used or free; guarded by forks_lock_
   std::vector<std::unique_ptr<Worker>> workers_;
   Injector injector_;
   Injector stackless_;  // fibers that cannot begin until a stack comes back

@@ -173,6 +173,7 @@ void Worker::end_current() noexcept {
   ended_stack_ = std::exchange(self->stack, Stack{});
   if (Observer* seen_by = observer()) [[unlikely]]
     seen_by->leaves(*self, TraceKind::kEnd, scheduler_.now_ns());
+  if (self->forks.load(std::memory_order_relaxed) != nullptr) take_forks(*self);
   scheduler_.ended(self, *this);
   FiberState* to = pick();
   if (to != nullptr && !to->context.prepared() && may_go_on_with(ended_stack_, *to)) {
@@ -221,6 +222,7 @@ bool Worker::run_inline(FiberState& child) noexcept {
   }
   if (!mine) return false;
 
+  promote_forks(*self);
   child.context.run_above(self->context);
   child.stack = self->stack;
   child.shares_stack = true;
@@ -237,6 +239,7 @@ bool Worker::run_inline(FiberState& child) noexcept {
   Worker* now = current_worker();
   if (Observer* seen_by = now->observer()) [[unlikely]]
     seen_by->goes_over(child, *self, TraceKind::kEnd, now->scheduler_.now_ns());
+  if (child.forks.load(std::memory_order_relaxed) != nullptr) now->take_forks(child);
   child.phase.store(FiberPhase::kEnded, std::memory_order_relaxed);
   child.context.release();
   child.stack = {};
@@ -296,6 +299,7 @@ void Worker::yield_current() noexcept {
     yield_simulated(true);
     return;
   }
+  promote_forks(*current());
   // The loop of a fiber that only yields must still see its I/O, timers and what comes from outside.
   FiberState* to = pick();
   if (to == nullptr) {
@@ -306,7 +310,10 @@ void Worker::yield_current() noexcept {
   leave(After::kYield, nullptr, to);
 }
 
-void Worker::park_current(Waiter& waiter) noexcept { leave(After::kPark, &waiter, pick()); }
+void Worker::park_current(Waiter& waiter) noexcept {
+  promote_forks(*current());
+  leave(After::kPark, &waiter, pick());
+}
 
 // --- Queues ---------------------------------------------------------------------------------------------------------
 
@@ -521,6 +528,11 @@ FiberState* Worker::take_simulated(std::size_t index) noexcept {
   return fiber;
 }
 
+bool Worker::has_stealable() const noexcept {
+  return queue_.size() != 0 || !fresh_.empty() || newest_.load(std::memory_order_relaxed) != nullptr ||
+         forks_of(current()) != nullptr;
+}
+
 FiberState* Worker::steal() noexcept {
   const unsigned count = scheduler_.worker_count();
   random_ = random_ * 1664525U + 1013904223U;
@@ -529,6 +541,7 @@ FiberState* Worker::steal() noexcept {
     Worker& victim = scheduler_.worker((start + i) % count);
     if (&victim == this) continue;
     FiberState* fiber = victim.queue_.steal_half(queue_);
+    if (fiber == nullptr) fiber = steal_fork(victim);
     while (fiber == nullptr && !victim.fresh_.empty()) {
       FiberState* hint = victim.fresh_.steal();
       if (hint == nullptr) break;

@@ -45,6 +45,8 @@ namespace weft::sched {
 
 class Scheduler;
 class SimulatedOrder;
+class ForkDeque;
+struct ForkFrame;
 
 class Worker {
  public:
@@ -76,6 +78,10 @@ class Worker {
   // Runs `child`, whose end the current fiber wants to wait for, here and now; its two references are then the caller's. False:
   // it has begun already, or there is a reason to let others run.
   bool run_inline(FiberState& child) noexcept;
+
+  // fork_join.cc: a place for the forks of `fiber`; a fiber that runs one and was taken out of it, not queued yet.
+  ForkDeque* give_forks(FiberState& fiber);
+  FiberState* fiber_for(ForkFrame& frame);
 
   // Memory for a fiber, and its number.
   FiberState* new_fiber();
@@ -110,9 +116,7 @@ class Worker {
   [[nodiscard]] std::uint64_t switches() const noexcept { return switches_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool asleep() const noexcept { return sleep_.load(std::memory_order_relaxed) == kAsleep; }
   [[nodiscard]] bool holds_back() const noexcept { return next_.load(std::memory_order_relaxed) != nullptr; }
-  [[nodiscard]] bool has_stealable() const noexcept {
-    return queue_.size() != 0 || !fresh_.empty() || newest_.load(std::memory_order_relaxed) != nullptr;
-  }
+  [[nodiscard]] bool has_stealable() const noexcept;
 
   // First code on any context that was switched to.
   void arrive() noexcept;
@@ -143,6 +147,10 @@ class Worker {
   FiberState* take_simulated(std::size_t index) noexcept;
   FiberState* search() noexcept;
   FiberState* steal() noexcept;
+  static ForkDeque* forks_of(const FiberState* fiber) noexcept;  // null: none to take
+  FiberState* steal_fork(Worker& victim) noexcept;
+  void promote_forks(FiberState& fiber);
+  void take_forks(FiberState& fiber) noexcept;
   FiberState* take_from_the_busy() noexcept;
   FiberState* stolen(FiberState* fiber, const Worker& victim) noexcept;
   void sleep() noexcept;
@@ -192,6 +200,7 @@ class Worker {
   std::array<Stack, kStackMagazine> stacks_;
   std::size_t stack_count_ = 0;
   FiberChain free_fibers_;
+  ForkDeque* free_forks_ = nullptr;
   std::uint64_t next_id_ = 0;
   std::uint64_t last_id_ = 0;
   std::vector<std::uint64_t> seen_switches_;  // of all workers, when the search began

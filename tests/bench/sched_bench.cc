@@ -42,6 +42,7 @@
 #include <vector>
 
 #include "sched/channel.h"
+#include "sched/fork_join.h"
 #include "sched/mutex.h"
 #include "sched/runtime.h"
 #include "sched/semaphore.h"
@@ -128,6 +129,66 @@ double fib_spawn(Runtime& runtime, std::int64_t scale) {
   const std::int64_t result = scale > 1 ? 144 : 17711;
   return on_fiber_seconds(runtime, [=] { expect(fib_by_spawn(n) == result, "fib_spawn"); }) /
          static_cast<double>(forks);
+}
+
+std::int64_t fib_by_fork(int n) {
+  if (n < 2) return n;
+  Fork left([n] { return fib_by_fork(n - 1); });
+  const std::int64_t right = fib_by_fork(n - 2);
+  return left.join() + right;
+}
+
+double fib(Runtime& runtime, std::int64_t scale) {
+  const int n = scale > 1 ? 20 : 30;
+  const std::int64_t forks = scale > 1 ? 10945 : 1346268;
+  const std::int64_t result = scale > 1 ? 6765 : 832040;
+  return on_fiber_seconds(runtime, [=] { expect(fib_by_fork(n) == result, "fib"); }) / static_cast<double>(forks);
+}
+
+// Columns and diagonals that are taken, one bit each.
+std::int64_t queens(int size, unsigned columns, unsigned left, unsigned right) {
+  const unsigned all = (1U << size) - 1;
+  if (columns == all) return 1;
+  unsigned open = all & ~(columns | left | right);
+  if (open == 0) return 0;
+  const unsigned here = open & -open;
+  open &= open - 1;
+  const auto place = [=](unsigned bit) { return queens(size, columns | bit, (left | bit) << 1, (right | bit) >> 1); };
+  // All choices but the first are forked.
+  std::int64_t sum = 0;
+  const auto others = [&](const auto& self, unsigned rest) -> std::int64_t {
+    if (rest == 0) return place(here);
+    const unsigned bit = rest & -rest;
+    Fork fork([&place, bit] { return place(bit); });
+    const std::int64_t later = self(self, rest & (rest - 1));
+    return later + fork.join();
+  };
+  sum = others(others, open);
+  return sum;
+}
+
+double nqueens(Runtime& runtime, std::int64_t scale) {
+  const int size = scale > 1 ? 8 : 11;
+  const std::int64_t solutions = scale > 1 ? 92 : 2680;
+  return on_fiber_seconds(runtime, [=] { expect(queens(size, 0, 0, 0) == solutions, "nqueens"); });
+}
+
+std::int64_t skynet_node(std::int64_t first, std::int64_t leaves) {
+  if (leaves == 1) return first;
+  const std::int64_t each = leaves / 10;
+  const auto child = [=](std::int64_t index) { return skynet_node(first + index * each, each); };
+  const auto from = [&](const auto& self, std::int64_t index) -> std::int64_t {
+    if (index == 9) return child(index);
+    Fork fork([&child, index] { return child(index); });
+    const std::int64_t later = self(self, index + 1);
+    return later + fork.join();
+  };
+  return from(from, 0);
+}
+
+double skynet(Runtime& runtime, std::int64_t scale) {
+  const std::int64_t leaves = scale > 1 ? 10'000 : 1'000'000;
+  return on_fiber_seconds(runtime, [=] { expect(skynet_node(0, leaves) == leaves * (leaves - 1) / 2, "skynet_1m"); });
 }
 
 template <typename FirstBody, typename SecondBody>
@@ -287,7 +348,10 @@ std::vector<Row> rows() {
        [](Runtime& runtime, std::int64_t scale) { return batch(runtime, 100'000 / scale); }},
       {"batch_1m", "ns", kNs, 0,
        [](Runtime& runtime, std::int64_t scale) { return batch(runtime, 1'000'000 / scale); }},
+      {"fib", "ns", kNs, 0, fib},
       {"fib_spawn", "ns", kNs, 0, [](Runtime& runtime, std::int64_t scale) { return fib_spawn(runtime, scale); }},
+      {"nqueens", "ms", 1e3, 0, nqueens},
+      {"skynet_1m", "ms", 1e3, 0, skynet},
       {"channel_same", "ns", kNs, 1,
        [](Runtime& runtime, std::int64_t scale) { return channel_round_trips(runtime, false, 500'000 / scale); }},
       {"channel_across", "ns", kNs, 2,
