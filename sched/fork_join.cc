@@ -116,6 +116,7 @@ FiberState* Worker::fiber_for(ForkFrame& frame) {
                  frame.run(frame);
                  frame.tell_done();
                }));
+  fiber->spawned_by.store(frame.parent->id, std::memory_order_relaxed);
   bool stop = frame.parent->stop_requested.load(std::memory_order_relaxed);
   {
     const std::lock_guard guard(frame.lock);
@@ -141,7 +142,7 @@ void Worker::promote_forks(FiberState& fiber) {
 }
 
 FiberState* Worker::steal_fork(Worker& victim) noexcept {
-  ForkDeque* forks = forks_of(victim.current());
+  ForkDeque* forks = forks_of(victim.watched_current());
   ForkFrame* frame = forks != nullptr ? forks->steal() : nullptr;
   if (frame == nullptr) return nullptr;
   bump(spawned_);

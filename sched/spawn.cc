@@ -100,8 +100,8 @@ unsigned worker_index() noexcept {
 }
 
 void yield() noexcept {
-  if (current_fiber() != nullptr) {
-    current_worker()->yield_current();
+  if (Worker* worker = current_worker(); worker != nullptr && worker->current() != nullptr) {
+    worker->yield_current();
   } else {
     std::this_thread::yield();
   }

@@ -1,60 +1,65 @@
 #include "sched/timers.h"
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 
 namespace weft::sched {
 
-void Timers::place(std::size_t index, TimerNode* node) noexcept {
-  heap_[index] = node;
-  node->index = static_cast<std::uint32_t>(index);
+void Timers::place(std::size_t index, const Entry& entry) noexcept {
+  heap_[index] = entry;
+  entry.node->index = static_cast<std::uint32_t>(index);
 }
 
-void Timers::sift_up(std::size_t index) noexcept {
-  TimerNode* node = heap_[index];
+// `entry` belongs at `index` or above it; what is there now is overwritten.
+void Timers::sift_up(std::size_t index, const Entry& entry) noexcept {
   while (index > 0) {
-    const std::size_t parent = (index - 1) / 2;
-    if (!before(node, heap_[parent])) break;
+    const std::size_t parent = (index - 1) / kChildren;
+    if (!before(entry, heap_[parent])) break;
     place(index, heap_[parent]);
     index = parent;
   }
-  place(index, node);
+  place(index, entry);
 }
 
-void Timers::sift_down(std::size_t index) noexcept {
-  TimerNode* node = heap_[index];
+void Timers::sift_down(std::size_t index, const Entry& entry) noexcept {
   for (;;) {
-    std::size_t child = 2 * index + 1;
-    if (child >= heap_.size()) break;
-    if (child + 1 < heap_.size() && before(heap_[child + 1], heap_[child])) ++child;
-    if (!before(heap_[child], node)) break;
-    place(index, heap_[child]);
-    index = child;
+    const std::size_t first = kChildren * index + 1;
+    if (first >= heap_.size()) break;
+    std::size_t least = first;
+    const std::size_t end = std::min(first + kChildren, heap_.size());
+    for (std::size_t child = first + 1; child < end; ++child)
+      if (before(heap_[child], heap_[least])) least = child;
+    if (!before(heap_[least], entry)) break;
+    place(index, heap_[least]);
+    index = least;
   }
-  place(index, node);
+  place(index, entry);
 }
 
 void Timers::remove_at(std::size_t index) noexcept {
-  heap_[index]->index = TimerNode::kNone;
-  TimerNode* last = heap_.back();
+  heap_[index].node->index = TimerNode::kNone;
+  const Entry last = heap_.back();
   heap_.pop_back();
   if (index == heap_.size()) return;
-  place(index, last);
-  sift_up(index);
-  sift_down(last->index);
+  if (index > 0 && before(last, heap_[(index - 1) / kChildren])) {
+    sift_up(index, last);
+  } else {
+    sift_down(index, last);
+  }
 }
 
 void Timers::publish() noexcept {
-  earliest_.store(heap_.empty() ? kNothing : heap_.front()->at_ns, std::memory_order_release);
+  const std::int64_t at_ns = heap_.empty() ? kNothing : heap_.front().at_ns;
+  if (at_ns != earliest_.load(std::memory_order_relaxed)) earliest_.store(at_ns, std::memory_order_release);
 }
 
 void Timers::arm(TimerNode& node, std::int64_t at_ns, Waiter& waiter) {
   const std::lock_guard guard(lock_);
-  node.at_ns = at_ns;
-  node.order = armed_++;
   node.waiter = &waiter;
-  heap_.push_back(&node);
-  sift_up(heap_.size() - 1);
+  const Entry entry{at_ns, armed_++, &node};
+  heap_.push_back(entry);
+  sift_up(heap_.size() - 1, entry);
   publish();
 }
 
@@ -72,8 +77,8 @@ std::size_t Timers::fire(std::int64_t now_ns) noexcept {
     std::size_t count = 0;
     {
       const std::lock_guard guard(lock_);
-      while (count < due.size() && !heap_.empty() && heap_.front()->at_ns <= now_ns) {
-        Waiter* waiter = heap_.front()->waiter;
+      while (count < due.size() && !heap_.empty() && heap_.front().at_ns <= now_ns) {
+        Waiter* waiter = heap_.front().node->waiter;
         remove_at(0);
         // A waiter that somebody else has claimed may go away as soon as the lock is free.
         if (waiter->claim(Outcome::kTimedOut)) due[count++] = waiter;

@@ -35,8 +35,6 @@ inline Status status_of(Outcome outcome) noexcept {
 // A place in a worker's timers.
 struct TimerNode {
   static constexpr std::uint32_t kNone = ~0U;
-  std::int64_t at_ns = 0;
-  std::uint64_t order = 0;      // equal times fire in the order they were armed
   std::uint32_t index = kNone;  // in the heap; guarded by the heap's lock
   Waiter* waiter = nullptr;
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <utility>
 
 #include "kernel/check.h"
@@ -353,13 +354,7 @@ void Worker::push_woken(FiberState* fiber) noexcept {
     pinned_tail_ = fiber;
     return;
   }
-  FiberState* displaced = nullptr;
-  if (alone_) {
-    displaced = next_.load(std::memory_order_relaxed);
-    next_.store(fiber, std::memory_order_relaxed);
-  } else {
-    displaced = next_.exchange(fiber, std::memory_order_acq_rel);
-  }
+  FiberState* displaced = swap_next(fiber);
   if (displaced != nullptr) queue_or_inject(displaced);
 }
 
@@ -435,14 +430,40 @@ void Worker::check_events() noexcept {
   }
 }
 
-FiberState* Worker::take_next() noexcept {
-  FiberState* fiber = next_.load(std::memory_order_relaxed);
-  if (fiber == nullptr) return nullptr;
-  if (alone_) {
-    next_.store(nullptr, std::memory_order_relaxed);
-    return fiber;
-  }
-  return next_.exchange(nullptr, std::memory_order_acq_rel);
+// The owner's side costs no atomic read-modify-write, since it happens at each wake-up and another takes from here only when the
+// owner is held by a fiber. Then the other pays: it says so, fences for both (heavy_fence()), and looks. Either it sees that the
+// owner has taken the fiber, or the owner sees raided_ and asks under the lock who has it.
+FiberState* Worker::swap_next(FiberState* fiber) noexcept {
+  FiberState* before = next_.load(std::memory_order_relaxed);
+  if (before == nullptr && fiber == nullptr) return nullptr;
+  next_.store(fiber, std::memory_order_release);
+  light_fence();
+  if (raided_.load(std::memory_order_relaxed)) [[unlikely]]
+    return acknowledge_raid(before, fiber);
+  return before;
+}
+
+FiberState* Worker::acknowledge_raid(FiberState* before, const FiberState* put) noexcept {
+  const std::lock_guard guard(raid_lock_);
+  const FiberState* took = std::exchange(raid_took_, nullptr);
+  raided_.store(false, std::memory_order_relaxed);
+  if (took == nullptr) return before;
+  if (took == before) return nullptr;
+  // It came after our store.
+  WEFT_CHECK(took == put);
+  next_.store(nullptr, std::memory_order_relaxed);
+  return before;
+}
+
+// From another worker's thread.
+FiberState* Worker::raid() noexcept {
+  const std::lock_guard guard(raid_lock_);
+  if (raid_took_ != nullptr) return nullptr;
+  raided_.store(true, std::memory_order_relaxed);
+  FiberState* there = heavy_fence() ? next_.load(std::memory_order_acquire) : nullptr;
+  raid_took_ = there;
+  if (there == nullptr) raided_.store(false, std::memory_order_relaxed);
+  return there;
 }
 
 FiberState* Worker::take_fresh() noexcept {
@@ -530,7 +551,7 @@ FiberState* Worker::take_simulated(std::size_t index) noexcept {
 
 bool Worker::has_stealable() const noexcept {
   return queue_.size() != 0 || !fresh_.empty() || newest_.load(std::memory_order_relaxed) != nullptr ||
-         forks_of(current()) != nullptr;
+         forks_of(watched_current()) != nullptr;
 }
 
 FiberState* Worker::steal() noexcept {
@@ -569,7 +590,7 @@ FiberState* Worker::take_from_the_busy() noexcept {
     FiberState* fiber = victim.newest_.load(std::memory_order_acquire);
     if (fiber != nullptr && fiber->claim()) return stolen(fiber, victim);
     if (victim.switches() != seen_switches_[i] || victim.current() == nullptr) continue;
-    fiber = victim.holds_back() ? victim.next_.exchange(nullptr, std::memory_order_acq_rel) : nullptr;
+    fiber = victim.holds_back() ? victim.raid() : nullptr;
     if (fiber != nullptr) return stolen(fiber, victim);
     if (victim.timers_.earliest() != Timers::kNothing && victim.timers_.earliest() <= scheduler_.now_ns() &&
         victim.timers_.fire(scheduler_.now_ns()) != 0) {

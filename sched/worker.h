@@ -114,8 +114,11 @@ class Worker {
 
   // Watched from outside.
   [[nodiscard]] std::uint64_t switches() const noexcept { return switches_.load(std::memory_order_relaxed); }
+  [[nodiscard]] FiberState* watched_current() const noexcept { return current_.load(std::memory_order_acquire); }
   [[nodiscard]] bool asleep() const noexcept { return sleep_.load(std::memory_order_relaxed) == kAsleep; }
-  [[nodiscard]] bool holds_back() const noexcept { return next_.load(std::memory_order_relaxed) != nullptr; }
+  [[nodiscard]] bool holds_back() const noexcept {
+    return next_.load(std::memory_order_relaxed) != nullptr && !raided_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] bool has_stealable() const noexcept;
 
   // First code on any context that was switched to.
@@ -141,7 +144,10 @@ class Worker {
   void end_current() noexcept;
   FiberState* pick() noexcept;
   FiberState* pick_in_between() noexcept;
-  FiberState* take_next() noexcept;
+  FiberState* take_next() noexcept { return swap_next(nullptr); }
+  FiberState* swap_next(FiberState* fiber) noexcept;
+  FiberState* acknowledge_raid(FiberState* before, const FiberState* put) noexcept;
+  FiberState* raid() noexcept;
   FiberState* take_fresh() noexcept;
   FiberState* pick_simulated() noexcept;
   FiberState* take_simulated(std::size_t index) noexcept;
@@ -164,7 +170,7 @@ class Worker {
   [[nodiscard]] bool may_go_on_with(Stack stack, const FiberState& fiber) const noexcept;
   void give_stack(Stack stack) noexcept;
   void give_back_stacks() noexcept;
-  void set_current(FiberState* fiber) noexcept { current_.store(fiber, std::memory_order_relaxed); }
+  void set_current(FiberState* fiber) noexcept { current_.store(fiber, std::memory_order_release); }
   void go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept;
   void leave(After after, Waiter* waiter, FiberState* to) noexcept;
   void stop_searching() noexcept;
@@ -210,7 +216,10 @@ class Worker {
   FiberState* pinned_tail_ = nullptr;
 
   // Shared with thieves and wakers.
-  alignas(64) std::atomic<FiberState*> next_{nullptr};
+  alignas(64) std::atomic<FiberState*> next_{nullptr};  // written by the owner only
+  std::atomic<bool> raided_{false};  // the owner has not seen yet that somebody took what is in next_
+  Spinlock raid_lock_;
+  FiberState* raid_took_ = nullptr;           // guarded by raid_lock_; set while raided_
   std::atomic<FiberState*> newest_{nullptr};  // written by the owner only
   LocalQueue<FiberState> queue_;
   WorkDeque<FiberState> fresh_{256};
