@@ -25,6 +25,7 @@
 #include "sched/deadline.h"
 #include "sched/descriptor.h"
 #include "sched/fiber_local.h"
+#include "sched/fork_join.h"
 #include "sched/file.h"
 #include "sched/file_disk.h"
 #include "sched/inspect.h"
