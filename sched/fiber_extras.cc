@@ -5,8 +5,8 @@
 #include <mutex>
 #include <utility>
 
-#include "sched/current.h"
 #include "sched/fiber.h"
+#include "sched/stand_in.h"
 
 namespace weft::sched {
 namespace {
@@ -21,7 +21,7 @@ constinit std::atomic<std::uint64_t> next_key{1};
 }
 
 LocalValues& current_locals() {
-  FiberState* fiber = current_fiber();
+  FiberState* fiber = current_self();
   return fiber != nullptr ? FiberExtras::of(*fiber).locals : locals_of_thread();
 }
 
@@ -71,7 +71,7 @@ bool LocalValues::passes_on() const noexcept {
 }
 
 void request_stop_of(std::stop_source& source) noexcept {
-  FiberState* fiber = current_fiber();
+  FiberState* fiber = current_self();
   const bool outermost = fiber != nullptr && !fiber->in_stop_callbacks;
   if (outermost) fiber->in_stop_callbacks = true;
   source.request_stop();
@@ -88,7 +88,7 @@ FiberExtras& FiberExtras::of(FiberState& self) {
 }
 
 FiberExtras* FiberExtras::inherited() {
-  FiberState* fiber = current_fiber();
+  FiberState* fiber = current_self();
   if (fiber != nullptr && fiber->extras == nullptr) return nullptr;
   const LocalValues& from = fiber != nullptr ? fiber->extras->locals : locals_of_thread();
   if (!from.passes_on()) return nullptr;
@@ -107,7 +107,7 @@ void FiberExtras::end(FiberState& self) noexcept {
 void* FiberLocalKey::find() const noexcept {
   const std::uint64_t key = id_.load(std::memory_order_relaxed);
   if (key == 0) return nullptr;
-  const FiberState* fiber = current_fiber();
+  const FiberState* fiber = current_self();
   if (fiber == nullptr) return locals_of_thread().find(key);
   return fiber->extras != nullptr ? fiber->extras->locals.find(key) : nullptr;
 }

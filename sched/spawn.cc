@@ -9,6 +9,7 @@
 #include "sched/current.h"
 #include "sched/fiber.h"
 #include "sched/scheduler.h"
+#include "sched/stand_in.h"
 #include "sched/waiter.h"
 
 namespace weft::sched {
@@ -18,7 +19,9 @@ FiberState* spawn_thread(std::string_view name, Body body) {
   auto* state = new FiberState;
   state->begin(name, std::move(body));
   state->thread = std::thread([state] {
+    set_current_stand_in(state);
     state->run_body();
+    set_current_stand_in(nullptr);
     state->finish();
     state->unref();
   });
@@ -115,8 +118,8 @@ Status sleep_until(Deadline deadline) {
 Status sleep_for(std::chrono::nanoseconds duration) { return sleep_until(Deadline::after(duration)); }
 
 bool stop_requested() noexcept {
-  const FiberState* fiber = current_fiber();
-  return fiber != nullptr && fiber->stop_requested.load(std::memory_order_relaxed);
+  const FiberState* self = current_self();
+  return self != nullptr && self->stop_requested.load(std::memory_order_relaxed);
 }
 
 bool on_fiber() noexcept { return current_fiber() != nullptr; }

@@ -40,7 +40,7 @@ class Fiber {
   // It goes on by itself; if its body throws, the process ends.
   void detach() noexcept;
   // Asks it to stop: its blocking calls that return a Status (now and from now on) fail with kCancelled, and
-  // stop_requested() is true on it. No effect on a plain thread that stands in.
+  // stop_requested() is true on it.
   void request_stop() noexcept;
 
  private:
@@ -61,7 +61,7 @@ void yield() noexcept;
 // kCancelled when the fiber is asked to stop meanwhile.
 Status sleep_until(Deadline deadline);
 Status sleep_for(std::chrono::nanoseconds duration);
-// Whether somebody has asked the calling fiber to stop.
+// Whether somebody has asked the calling fiber, or the thread that stands in for one, to stop.
 bool stop_requested() noexcept;
 // True on a fiber, false on a plain thread.
 bool on_fiber() noexcept;

@@ -2,14 +2,14 @@
 
 #include <mutex>
 
-#include "sched/current.h"
 #include "sched/fiber.h"
 #include "sched/fiber_extras.h"
+#include "sched/stand_in.h"
 
 namespace weft::sched {
 
 std::stop_token stop_token() {
-  FiberState* fiber = current_fiber();
+  FiberState* fiber = current_self();
   if (fiber == nullptr) return {};
   FiberExtras& extras = FiberExtras::of(*fiber);
   if (!extras.stop.stop_possible()) {
@@ -25,7 +25,7 @@ std::stop_token stop_token() {
   return extras.stop.get_token();
 }
 
-StopLink::StopLink(std::stop_token token) : callback_(std::move(token), Request{current_fiber()}) {}
+StopLink::StopLink(std::stop_token token) : callback_(std::move(token), Request{current_self()}) {}
 
 void StopLink::Request::operator()() const noexcept {
   if (fiber != nullptr) fiber->request_stop();

@@ -19,11 +19,11 @@
 
 namespace weft::sched {
 
-// Of the calling fiber. On a plain thread: one that is never triggered.
+// Of the calling fiber, or of the thread that stands in for one. On other threads: one that is never triggered.
 std::stop_token stop_token();
 
 // While it lives, a stop requested of `token` is requested of the calling fiber, which is then stopped for good. Ends on the
-// fiber that began it. No effect on a plain thread.
+// fiber that began it. No effect on a thread that spawn() has not started.
 class StopLink {
  public:
   explicit StopLink(std::stop_token token);

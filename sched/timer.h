@@ -24,7 +24,7 @@ namespace weft::sched {
 
 class Timer {
  public:
-  // Once. If `callback` throws, the process ends.
+  // Once, perhaps before the constructor has returned. If `callback` throws, the process ends.
   Timer(std::string_view name, Deadline at, std::move_only_function<void()> callback)
       : Timer(name, at, std::chrono::nanoseconds::zero(), std::move(callback)) {}
   // And then at each period, which is above zero; zero: once.

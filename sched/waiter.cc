@@ -10,6 +10,7 @@
 #include "sched/current.h"
 #include "sched/fiber.h"
 #include "sched/scheduler.h"
+#include "sched/stand_in.h"
 #include "sched/worker.h"
 
 namespace weft::sched {
@@ -29,24 +30,29 @@ void Waiter::resume() noexcept {
 }
 
 Outcome Waiter::park(const char* reason, Deadline deadline, bool cancellable, const void* on) noexcept {
+  FiberState* asked = cancellable ? (fiber_ != nullptr ? fiber_ : current_stand_in()) : nullptr;
+  if (asked != nullptr) {
+    const std::lock_guard guard(asked->cancel_lock);
+    if (asked->stop_requested.load(std::memory_order_relaxed)) {
+      if (claim(Outcome::kCancelled)) return Outcome::kCancelled;
+      asked = nullptr;  // somebody else has claimed and will resume
+    } else {
+      asked->cancellable = this;
+    }
+  }
   if (fiber_ != nullptr) {
-    park_fiber(reason, deadline, cancellable, on);
+    park_fiber(reason, deadline, on);
   } else {
     park_thread(deadline);
+  }
+  if (asked != nullptr) {
+    const std::lock_guard guard(asked->cancel_lock);
+    asked->cancellable = nullptr;
   }
   return outcome_.load(std::memory_order_acquire);
 }
 
-void Waiter::park_fiber(const char* reason, Deadline deadline, bool cancellable, const void* on) noexcept {
-  if (cancellable) {
-    const std::lock_guard guard(fiber_->cancel_lock);
-    if (fiber_->stop_requested.load(std::memory_order_relaxed)) {
-      if (claim(Outcome::kCancelled)) return;
-      cancellable = false;  // somebody else has claimed and will resume
-    } else {
-      fiber_->cancellable = this;
-    }
-  }
+void Waiter::park_fiber(const char* reason, Deadline deadline, const void* on) noexcept {
   TimerNode timer;
   Worker* home = nullptr;
   if (!deadline.is_never()) {
@@ -60,10 +66,6 @@ void Waiter::park_fiber(const char* reason, Deadline deadline, bool cancellable,
     current_worker()->park_current(*this);
   }
   if (home != nullptr) home->timers().disarm(timer);
-  if (cancellable) {
-    const std::lock_guard guard(fiber_->cancel_lock);
-    fiber_->cancellable = nullptr;
-  }
 }
 
 void Waiter::park_thread(Deadline deadline) noexcept {

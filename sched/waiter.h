@@ -77,7 +77,7 @@ class Waiter {
  private:
   static constexpr std::uint32_t kAwake = 0, kParked = 1, kResumed = 2;
   void park_thread(Deadline deadline) noexcept;
-  void park_fiber(const char* reason, Deadline deadline, bool cancellable, const void* on) noexcept;
+  void park_fiber(const char* reason, Deadline deadline, const void* on) noexcept;
 
   FiberState* const fiber_;  // null: a plain thread
   std::atomic<std::uint32_t> phase_{kAwake};
