@@ -26,6 +26,7 @@
 #include <utility>
 
 #include "kernel/result.h"
+#include "sched/budget.h"
 #include "sched/channel_core.h"
 #include "sched/current.h"
 
@@ -49,6 +50,7 @@ class Channel : public ChannelCore {
 
   Status send(T&& value, Deadline deadline = Deadline::never()) {
     simulation_point();
+    spend_budget();
     Waiter* woken = nullptr;
     lock_.lock();
     switch (put(value, woken)) {
@@ -79,6 +81,7 @@ class Channel : public ChannelCore {
 
   Result<T> receive(Deadline deadline = Deadline::never()) {
     simulation_point();
+    spend_budget();
     std::optional<T> value;
     Waiter* woken = nullptr;
     lock_.lock();
@@ -137,7 +140,9 @@ class Channel : public ChannelCore {
   template <typename, typename>
   friend class ReceiveCase;
 
-  static Errc error_of(ChannelStep step) noexcept { return step == ChannelStep::kClosed ? Errc::kClosed : Errc::kAgain; }
+  static Errc error_of(ChannelStep step) noexcept {
+    return step == ChannelStep::kClosed ? Errc::kClosed : Errc::kAgain;
+  }
   static Errc error_of(Outcome outcome) noexcept {
     if (outcome == Outcome::kNotified) return Errc::kClosed;
     return outcome == Outcome::kCancelled ? Errc::kCancelled : Errc::kTimedOut;

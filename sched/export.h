@@ -10,6 +10,7 @@ namespace weft::sched {
 class [[gnu::visibility("hidden")]] Scheduler;
 class [[gnu::visibility("hidden")]] Worker;
 struct [[gnu::visibility("hidden")]] FiberState;
+struct [[gnu::visibility("hidden")]] GroupState;
 }  // namespace weft::sched
 
 #pragma GCC visibility push(default)

@@ -36,6 +36,9 @@ class Scheduler;
 struct FiberExtras;
 class FiberPool;
 class ForkDeque;
+struct GroupState;
+struct SpawnOptions;
+enum class SchedulingClass : std::uint8_t;
 
 // The wait reason of a fiber on whose stack the one runs that it joins.
 inline constexpr char kJoinsInline[] = "join (runs it)";
@@ -67,6 +70,12 @@ struct FiberState {
   std::atomic<std::int64_t> parked_at_ns{0};  // by the worker's coarse clock
   std::atomic<std::int64_t> wait_ends_ns{0};
   std::atomic<std::uint64_t> spawned_by{0};  // a fiber's id, 0: none
+
+  // How it is scheduled (classes.h); the fiber's own, unchanged while it is queued.
+  bool classed = false;  // of a group, high or idle: queued there, not in a worker
+  SchedulingClass scheduling_class{};
+  GroupState* group = nullptr;    // a reference of ours; null: ordinary
+  std::uint64_t ready_order = 0;  // while it is queued there; guarded by its lock
 
   Spinlock cancel_lock;
   Spinlock join_lock;
@@ -103,6 +112,9 @@ struct FiberState {
   // Until ended: kNotified, or why not.
   Outcome wait_ended(Deadline deadline, bool cancellable_wait) noexcept;
   void request_stop() noexcept;
+  // Its group and class, from its spawner (null: an outsider) and the options given, if any; until its end. scheduling.cc.
+  void begin_scheduling(const FiberState* parent, const SpawnOptions* options, std::uint64_t runtime) noexcept;
+  void end_scheduling() noexcept;
 };
 
 }  // namespace weft::sched

@@ -18,6 +18,9 @@ Result<Runtime> Runtime::create(const Options& options) {
                                         .overflow_report = options.overflow_report,
                                         .measure_latencies = options.measure_latencies,
                                         .deadlock_report = options.deadlock_report,
+                                        .hog_limit = options.hog_limit,
+                                        .on_hog = options.on_hog,
+                                        .pin_workers = options.pin_workers,
                                         .simulated = false,
                                         .max_file_requests = options.max_file_requests,
                                         .network = options.network})));
@@ -27,6 +30,10 @@ Fiber Runtime::spawn(std::string_view name, Body body) { return Fiber(scheduler_
 
 Fiber Runtime::spawn_pinned(unsigned worker_index, std::string_view name, Body body) {
   return Fiber(scheduler_->spawn(name, std::move(body), static_cast<int>(worker_index)));
+}
+
+Fiber Runtime::spawn(const SpawnOptions& options, Body body) {
+  return Fiber(scheduler_->spawn(options, std::move(body)));
 }
 
 unsigned Runtime::worker_count() const noexcept { return scheduler_->worker_count(); }

@@ -21,7 +21,9 @@
 
 #include "kernel/result.h"
 #include "sched/body.h"
+#include "sched/hog.h"
 #include "sched/inspect.h"
+#include "sched/scheduling.h"
 #include "sched/spawn.h"
 #include "sched/trace.h"
 
@@ -46,6 +48,10 @@ class Runtime {
     // A worker with nothing to do looks about for so long before it sleeps, since a sleep and its wake cost 40-140 us; it
     // yields to other threads meanwhile. Zero saves the power.
     std::chrono::nanoseconds idle_spin{30'000};
+    // A fiber that holds its worker for longer while others wait is reported, see hog.h; zero: none is. To `on_hog`, or the log.
+    std::chrono::nanoseconds hog_limit = std::chrono::seconds(1);
+    HogHandler on_hog{};
+    bool pin_workers = false;  // worker I stays on the Ith of this process's CPUs: for machines that do nothing else
     OverflowReport overflow_report = OverflowReport::kUnlessHandled;
     // Reports then have the times from ready to running and of slices; a switch costs about 50 ns more.
     bool measure_latencies = false;
@@ -64,6 +70,7 @@ class Runtime {
   // From any thread or fiber.
   Fiber spawn(std::string_view name, Body body);
   Fiber spawn_pinned(unsigned worker_index, std::string_view name, Body body);
+  Fiber spawn(const SpawnOptions& options, Body body);
   // Runs `f` on a fiber and waits for it; its result, or what it throws. From a plain thread or a fiber.
   template <typename F>
   std::invoke_result_t<F&> block_on(F&& f) {

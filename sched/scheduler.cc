@@ -9,8 +9,10 @@
 #include "kernel/check.h"
 #include "sched/asymmetric_fence.h"
 #include "sched/current.h"
+#include "sched/hog_watch.h"
 #include "sched/offload.h"
 #include "sched/probes.h"
+#include "sched/scheduling.h"
 
 namespace weft::sched {
 namespace {
@@ -29,6 +31,22 @@ unsigned usable_cpus() noexcept {
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+// The calling thread to the one of its CPUs that comes at that place. What the system refuses is not an error: it is for speed.
+void pin_to_cpu(unsigned place) noexcept {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  auto left = static_cast<int>(place % static_cast<unsigned>(std::max(1, CPU_COUNT(&allowed))));
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed) || left-- != 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+    return;
+  }
 }
 
 }  // namespace
@@ -69,6 +87,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
     worker->thread = std::thread([&, w = worker.get()] {
       pthread_setname_np(pthread_self(), (options.name.substr(0, 10) + "-w" + std::to_string(w->index())).c_str());
       auto started = w->start_on_this_thread();
+      if (options.pin_workers) pin_to_cpu(w->index());
       std::unique_lock guard(lock);
       if (!started && first_error) first_error = started;
       ++reported;
@@ -133,7 +152,11 @@ Scheduler::~Scheduler() {
 
 // --- Fibers in and out ----------------------------------------------------------------------------------------------
 
-FiberState* Scheduler::spawn(std::string_view name, Body body, int worker_index) {
+FiberState* Scheduler::spawn(const SpawnOptions& options, Body body) {
+  return spawn(options.name, std::move(body), options.worker ? static_cast<int>(*options.worker) : -1, &options);
+}
+
+FiberState* Scheduler::spawn(std::string_view name, Body body, int worker_index, const SpawnOptions* scheduling) {
   Worker* here = current_worker();
   const bool inside = here != nullptr && &here->scheduler() == this;
   FiberState* fiber = nullptr;
@@ -149,6 +172,9 @@ FiberState* Scheduler::spawn(std::string_view name, Body body, int worker_index)
     WEFT_CHECK(static_cast<unsigned>(worker_index) < worker_count());
     fiber->pinned.store(workers_[static_cast<std::size_t>(worker_index)].get(), std::memory_order_relaxed);
   }
+  const FiberState* parent = inside ? here->current() : nullptr;
+  if (scheduling != nullptr || (parent != nullptr && parent->classed)) [[unlikely]]
+    fiber->begin_scheduling(parent, scheduling, classes_.serial());
   if (inside) [[likely]] {
     here->push_spawned(fiber);
     return fiber;
@@ -196,13 +222,26 @@ void Scheduler::make_ready(FiberState* fiber) noexcept {
   if (outside_observer_.tracing() || options_.measure_latencies) [[unlikely]]
     outside_observer_.becomes_ready(*fiber, TraceKind::kWake, nullptr, now_ns());
   fiber->phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
-  if (Worker* home = fiber->pinned.load(std::memory_order_relaxed)) {
+  Worker* home = fiber->pinned.load(std::memory_order_relaxed);
+  if (fiber->classed) [[unlikely]] {
+    queue_classed(fiber, true);
+  } else if (home != nullptr) {
     home->post(fiber);
   } else {
     injector_.push(fiber);
     notify_one();
   }
   outside_.fetch_sub(1, std::memory_order_acq_rel);
+}
+
+void Scheduler::queue_classed(FiberState* fiber, bool came) noexcept {
+  Worker* home = fiber->pinned.load(std::memory_order_relaxed);
+  classes_.push(fiber, home != nullptr ? static_cast<int>(home->index()) : LanedQueue::kAnyWorker, came);
+  if (home == nullptr) {
+    notify_one();
+  } else if (home != current_worker()) {
+    home->wake();
+  }
 }
 
 void Scheduler::request_stop_all() noexcept {
@@ -260,14 +299,14 @@ void Scheduler::wake_a_sleeper() noexcept {
 }
 
 bool Scheduler::work_visible() const noexcept {
-  if (!injector_.empty()) return true;
+  if (!injector_.empty() || classes_.has_any()) return true;
   return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->has_stealable(); });
 }
 
 // --- The watchdog: what waits behind a fiber that does not let go is given to an idle worker ------------------------
 
 void Scheduler::start_watchdog() {
-  if (worker_count() < 2 && options_.deadlock_report.count() == 0) return;
+  if (worker_count() < 2 && options_.deadlock_report.count() == 0 && options_.hog_limit.count() <= 0) return;
   watchdog_ = std::thread([this] {
     pthread_setname_np(pthread_self(), (options_.name.substr(0, 9) + "-watch").c_str());
     watch();
@@ -276,6 +315,7 @@ void Scheduler::start_watchdog() {
 
 void Scheduler::watch() {
   std::vector<std::uint64_t> seen(worker_count(), 0);
+  HogWatch hogs(options_.hog_limit, options_.on_hog, worker_count());
   int quiet = 0;
   std::unique_lock guard(watch_lock_);
   while (!watch_stop_) {
@@ -299,9 +339,11 @@ void Scheduler::watch() {
       all_switches += switches;
       any_awake = any_awake || !worker.asleep();
       if (switches == seen[i] && worker.current() != nullptr &&
-          (worker.holds_back() || worker.has_stealable() || worker.timers_.earliest() <= now_ns()))
+          (worker.holds_back() || worker.has_stealable() || classes_.has_any() ||
+           worker.timers_.earliest() <= now_ns()))
         stuck = true;
       seen[i] = switches;
+      look_for_hog(hogs, *workers_[i]);
     }
     quiet = any_awake ? 0 : quiet + 1;
     if (stuck) notify_one();
@@ -311,6 +353,26 @@ void Scheduler::watch() {
       guard.lock();
     }
   }
+}
+
+void Scheduler::look_for_hog(HogWatch& hogs, Worker& worker) {
+  const FiberState* running = worker.current();
+  const bool others_wait = work_visible() || worker.holds_back() || !worker.inbox_.empty() ||
+                           worker.timers_.earliest() <= now_ns() || classes_.has_for(worker.index());
+  const auto name = [&](HogReport& report) {
+    pool_->for_each([&](const FiberState& fiber) {
+      if (&fiber != running) return;
+      report.fiber = fiber.name;
+      report.id = fiber.id;
+    });
+  };
+  hogs.look({.worker = worker.index(),
+             .thread = worker.thread.native_handle(),
+             .switches = worker.switches(),
+             .runs_fiber = running != nullptr,
+             .others_wait = others_wait,
+             .name = name},
+            now_ns());
 }
 
 }  // namespace weft::sched

@@ -20,9 +20,11 @@
 
 #include "kernel/result.h"
 #include "sched/asymmetric_fence.h"
+#include "sched/classes.h"
 #include "sched/fiber.h"
 #include "sched/fiber_pool.h"
 #include "sched/fork_deque.h"
+#include "sched/hog.h"
 #include "sched/injector.h"
 #include "sched/inspect.h"
 #include "sched/io_limit.h"
@@ -35,6 +37,7 @@
 
 namespace weft::sched {
 
+class HogWatch;
 class OffloadPool;
 namespace io {
 class Network;
@@ -50,6 +53,9 @@ struct SchedulerOptions {
   OverflowReport overflow_report = OverflowReport::kOff;
   bool measure_latencies = false;
   std::chrono::nanoseconds deadlock_report{0};
+  std::chrono::nanoseconds hog_limit{0};
+  HogHandler on_hog;
+  bool pin_workers = false;
   bool simulated = false;
   std::uint32_t max_file_requests = 0;
   io::Network* network = nullptr;
@@ -64,7 +70,8 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // From any thread or fiber. The caller owns one reference.
-  FiberState* spawn(std::string_view name, Body body, int worker_index = -1);
+  FiberState* spawn(std::string_view name, Body body, int worker_index = -1, const SpawnOptions* scheduling = nullptr);
+  FiberState* spawn(const SpawnOptions& options, Body body);
   // A fiber whose wait has ended, from any thread or fiber.
   void make_ready(FiberState* fiber) noexcept;
   // Queued work that any worker may do: somebody should be awake for it.
@@ -85,6 +92,7 @@ class Scheduler {
   [[nodiscard]] std::uint64_t live() const noexcept;
   OffloadPool& offload() noexcept { return *offload_; }
   IoLimit& file_limit() noexcept { return file_limit_; }
+  Classes& classes() noexcept { return classes_; }
 
   void request_stop_all() noexcept;
   [[nodiscard]] RuntimeReport report(const ReportOptions& options) const;
@@ -107,6 +115,8 @@ class Scheduler {
   explicit Scheduler(const SchedulerOptions& options);
   void start_watchdog();
   void watch();
+  void look_for_hog(HogWatch& hogs, Worker& worker);
+  void queue_classed(FiberState* fiber, bool came) noexcept;    // Classes::push(), and a worker that is awake for it
   static void ended(FiberState* fiber, Worker& here) noexcept;  // by the worker that ran it
   void tell_closer() noexcept;
   void wait_for_stack(FiberState& fiber, const Error& why) noexcept;
@@ -132,6 +142,7 @@ class Scheduler {
   Injector injector_;
   Injector stackless_;  // fibers that cannot begin until a stack comes back
   std::atomic<std::uint64_t> stackless_count_{0};
+  Classes classes_;
   std::atomic<std::uint32_t> idle_{0};
   Spinlock idle_lock_;
   std::vector<Worker*> idle_workers_;  // guarded by idle_lock_

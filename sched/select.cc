@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "sched/budget.h"
 #include "sched/current.h"
 #include "sched/simulated_order.h"
 #include "sched/worker.h"
@@ -31,6 +32,7 @@ class Selection {
 
   Result<std::size_t> run(Deadline deadline, bool may_wait) {
     simulation_point();
+    if (may_wait) spend_budget();
     lock();
     while (const std::size_t ready = count_ready()) {
       const std::size_t index = nth_ready(choose(ready));
@@ -67,7 +69,8 @@ class Selection {
   }
   std::size_t choose(std::size_t count) noexcept {
     if (count == 1) return 0;
-    if (Worker* worker = current_worker(); worker != nullptr && worker->simulated()) return worker->order()->choose(count);
+    if (Worker* worker = current_worker(); worker != nullptr && worker->simulated())
+      return worker->order()->choose(count);
     std::uint32_t& random = channels_.front()->random_;
     random = random * 1664525U + 1013904223U;
     return static_cast<std::size_t>((static_cast<std::uint64_t>(random) * count) >> 32);

@@ -2,6 +2,7 @@
 
 #include <mutex>
 
+#include "sched/budget.h"
 #include "sched/current.h"
 
 namespace weft::sched {
@@ -16,6 +17,7 @@ bool Semaphore::try_acquire(std::uint64_t count) noexcept {
 
 Status Semaphore::acquire(std::uint64_t count, Deadline deadline) {
   simulation_point();
+  spend_budget();
   Waiter waiter;
   waiter.payload = &count;
   {

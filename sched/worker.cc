@@ -14,6 +14,7 @@
 #include "sched/current.h"
 #include "sched/probes.h"
 #include "sched/scheduler.h"
+#include "sched/scheduling.h"
 #include "sched/simulated_order.h"
 
 // Its name is what current.h's load says; see there for why nothing else may touch it.
@@ -143,7 +144,9 @@ void Worker::arrive() noexcept {
     case After::kNothing: return;
     case After::kYield:
       fiber->phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
-      if (order_ != nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
+      if (fiber->classed && order_ == nullptr) [[unlikely]] {
+        scheduler_.queue_classed(fiber, false);
+      } else if (order_ != nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
         push_woken(fiber);
       } else if (!queue_.push(fiber)) {
         queue_or_inject(fiber);
@@ -175,8 +178,12 @@ void Worker::end_current() noexcept {
   if (Observer* seen_by = observer()) [[unlikely]]
     seen_by->leaves(*self, TraceKind::kEnd, scheduler_.now_ns());
   if (self->forks.load(std::memory_order_relaxed) != nullptr) take_forks(*self);
+  if (self->classed) [[unlikely]] {
+    if (order_ == nullptr) scheduler_.classes_.ends(turn_, *self, scheduler_.now_ns());
+    self->end_scheduling();
+  }
   scheduler_.ended(self, *this);
-  FiberState* to = pick();
+  FiberState* to = pick(After::kEnd);
   if (to != nullptr && !to->context.prepared() && may_go_on_with(ended_stack_, *to)) {
     to->context.take_over(ended_);
     to->stack = ended_stack_;
@@ -199,8 +206,10 @@ void Worker::end_current() noexcept {
 // a row the others have their turn.
 bool Worker::run_inline(FiberState& child) noexcept {
   FiberState* self = current();
-  if (self == nullptr || order_ != nullptr || child.pool != scheduler_.pool_.get()) return false;
+  if (self == nullptr || order_ != nullptr || self->classed || child.pool != scheduler_.pool_.get()) return false;
   if (!child.claimable.load(std::memory_order_relaxed)) return false;
+  if (scheduler_.classes_.high_waits()) [[unlikely]]
+    return false;
   const auto* here = static_cast<const std::byte*>(__builtin_frame_address(0));
   const std::size_t needs = child.stack_bytes != 0 ? child.stack_bytes : scheduler_.options_.stack_bytes;
   if (here - self->stack.bottom < static_cast<std::ptrdiff_t>(needs)) return false;
@@ -249,7 +258,7 @@ bool Worker::run_inline(FiberState& child) noexcept {
   now->set_current(self);
   now->count_ended();
   Worker* home = self->pinned.load(std::memory_order_relaxed);
-  if (home != nullptr && home != now) now->leave(After::kYield, nullptr, now->pick());
+  if (home != nullptr && home != now) now->leave(After::kYield, nullptr, now->pick(After::kYield));
   return true;
 }
 
@@ -302,18 +311,30 @@ void Worker::yield_current() noexcept {
   }
   promote_forks(*current());
   // The loop of a fiber that only yields must still see its I/O, timers and what comes from outside.
-  FiberState* to = pick();
+  FiberState* to = pick(After::kYield);
   if (to == nullptr) {
     check_events();
-    to = pick();
+    to = pick(After::kYield);
   }
   if (to == nullptr) return;
   leave(After::kYield, nullptr, to);
 }
 
+void Worker::checkpoint() noexcept {
+  if (order_ != nullptr) {
+    yield_simulated(true);
+    return;
+  }
+  const bool urgent = scheduler_.classes_.high_waits() && current()->scheduling_class != SchedulingClass::kHigh;
+  const Slice::Due due = urgent ? Slice::Due::kYield : slice_.ask(read_ticks(), switches());
+  if (due == Slice::Due::kNothing) return;
+  check_events();
+  if (due == Slice::Due::kYield) yield_current();
+}
+
 void Worker::park_current(Waiter& waiter) noexcept {
   promote_forks(*current());
-  leave(After::kPark, &waiter, pick());
+  leave(After::kPark, &waiter, pick(After::kPark));
 }
 
 // --- Queues ---------------------------------------------------------------------------------------------------------
@@ -343,6 +364,10 @@ void Worker::push_woken(FiberState* fiber) noexcept {
     simulated_ready_.push_back(fiber);
     return;
   }
+  if (fiber->classed) [[unlikely]] {
+    scheduler_.queue_classed(fiber, true);
+    return;
+  }
   Worker* home = fiber->pinned.load(std::memory_order_relaxed);
   if (home != nullptr) {
     if (home != this) {
@@ -364,7 +389,7 @@ void Worker::push_spawned(FiberState* fiber) noexcept {
   fiber->spawned_by.store(by != nullptr ? by->id : 0, std::memory_order_relaxed);
   if (Observer* seen_by = observer()) [[unlikely]]
     seen_by->becomes_ready(*fiber, TraceKind::kSpawn, by, scheduler_.now_ns());
-  if (order_ != nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
+  if (order_ != nullptr || fiber->classed || fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
     push_woken(fiber);
     return;
   }
@@ -487,6 +512,7 @@ FiberState* Worker::pick_in_between() noexcept {
   submits_ = kSubmitsPerCheck;
   if (order_ == nullptr) set_coarse_clock(scheduler_.now_ns());
   check_events();
+  if (scheduler_.classes_.idle_waits()) turn_.look = true;
   return take_injected();
 }
 
@@ -506,9 +532,25 @@ FiberState* Worker::take_injected() noexcept {
   return first;
 }
 
-FiberState* Worker::pick() noexcept {
+FiberState* Worker::pick(After current) noexcept {
   if (order_ != nullptr) [[unlikely]]
     return pick_simulated();
+  if (scheduler_.classes_.attention() != 0 || turn_.look) [[unlikely]]
+    return pick_classed(current);
+  return pick_ordinary();
+}
+
+FiberState* Worker::pick_classed(After leaves) noexcept {
+  const Classes::Leaving leaving{leaves == After::kPark || leaves == After::kYield ? current() : nullptr,
+                                 leaves == After::kYield};
+  return scheduler_.classes_.pick(turn_, index_, scheduler_.now_ns(), leaving, [this] {
+    FiberState* fiber = pick_ordinary();
+    // Their share is of all workers, so those who wait elsewhere count as well.
+    return fiber != nullptr ? fiber : steal();
+  });
+}
+
+FiberState* Worker::pick_ordinary() noexcept {
   if (--picks_ == 0) [[unlikely]] {
     if (FiberState* fiber = pick_in_between()) return fiber;
   }
@@ -594,7 +636,7 @@ FiberState* Worker::take_from_the_busy() noexcept {
     if (fiber != nullptr) return stolen(fiber, victim);
     if (victim.timers_.earliest() != Timers::kNothing && victim.timers_.earliest() <= scheduler_.now_ns() &&
         victim.timers_.fire(scheduler_.now_ns()) != 0) {
-      if (FiberState* woken = pick()) return woken;
+      if (FiberState* woken = pick(After::kNothing)) return woken;
     }
   }
   return nullptr;
@@ -613,9 +655,11 @@ FiberState* Worker::search() noexcept {
   std::int64_t spin_until = 0;
   for (;;) {
     check_events();
-    FiberState* fiber = pick();
+    FiberState* fiber = pick(After::kNothing);
     if (fiber == nullptr) fiber = take_injected();
     if (fiber == nullptr && searching_) fiber = steal();
+    if (fiber == nullptr && scheduler_.classes_.idle_waits())
+      fiber = scheduler_.classes_.pick_idle(turn_, index_, scheduler_.now_ns());
     if (fiber == nullptr) {
       if (scheduler_.stopping_.load(std::memory_order_relaxed)) return nullptr;
       const std::int64_t now = scheduler_.now_ns();
@@ -640,7 +684,8 @@ void Worker::sleep() noexcept {
   scheduler_.list_idle(*this, searching_);
   searching_ = false;
   const bool certain = heavy_fence();
-  const bool stay = !scheduler_.work_visible() && inbox_.empty() && !has_cancels_.load(std::memory_order_acquire) &&
+  const bool stay = !scheduler_.work_visible() && inbox_.empty() && !scheduler_.classes_.has_for(index_) &&
+                    !has_cancels_.load(std::memory_order_acquire) &&
                     !scheduler_.stopping_.load(std::memory_order_acquire) &&
                     (stack_count_ == 0 || scheduler_.stackless_count_.load(std::memory_order_relaxed) == 0);
   if (stay) {
@@ -686,7 +731,7 @@ void Worker::run() {
   enter_thread();
   const SignalStack signal_stack(scheduler_.overflow_watch_.installed());
   while (!scheduler_.stopping_.load(std::memory_order_acquire)) {
-    FiberState* fiber = pick();
+    FiberState* fiber = pick(After::kNothing);
     if (fiber == nullptr) fiber = search();
     if (fiber != nullptr) {
       stop_searching();

@@ -11,7 +11,8 @@
 // `fresh_`, oldest taken first. It begins in one of three ways: on the stack of a fiber that has just ended, without a switch; on
 // a stack of its own; or above the frames of the fiber that joins it (run_inline()), which has nothing to do meanwhile.
 //
-// Order of picking: every 64th time the injector, timers and ring first; then `next_` (the fiber woken last, warm; at most 16
+// While there are fibers of a high class or a group, classes.h says who is next. Else, and among ordinary fibers, the order of
+// picking is: every 64th time the injector, timers and ring first; then `next_` (the fiber woken last, warm; at most 16
 // times in a row), the inbox of pinned fibers, then in turn the queue of woken fibers and those that have not begun.
 //
 // Invariants   R1  a fiber is queued, or may be resumed, only after its context is saved
@@ -30,6 +31,8 @@
 #include <thread>
 #include <vector>
 
+#include "sched/checkpoint.h"
+#include "sched/classes.h"
 #include "sched/current.h"
 #include "sched/fiber.h"
 #include "sched/fiber_pool.h"
@@ -78,6 +81,8 @@ class Worker {
   // Runs `child`, whose end the current fiber wants to wait for, here and now; its two references are then the caller's. False:
   // it has begun already, or there is a reason to let others run.
   bool run_inline(FiberState& child) noexcept;
+  void checkpoint() noexcept;
+  [[nodiscard]] Slice& slice() noexcept { return slice_; }
 
   // fork_join.cc: a place for the forks of `fiber`; a fiber that runs one and was taken out of it, not queued yet.
   ForkDeque* give_forks(FiberState& fiber);
@@ -142,7 +147,10 @@ class Worker {
 
   static void fiber_main();
   void end_current() noexcept;
-  FiberState* pick() noexcept;
+  // `current`: what becomes of the current fiber. kNothing: there is none. kYield: null leaves it running.
+  FiberState* pick(After current) noexcept;
+  FiberState* pick_ordinary() noexcept;
+  FiberState* pick_classed(After current) noexcept;
   FiberState* pick_in_between() noexcept;
   FiberState* take_next() noexcept { return swap_next(nullptr); }
   FiberState* swap_next(FiberState* fiber) noexcept;
@@ -203,6 +211,8 @@ class Worker {
   std::uint32_t next_run_ = 0;
   std::uint32_t random_ = 0x9E3779B9U;
   bool searching_ = false;
+  Classes::Turn turn_;
+  Slice slice_;
   std::array<Stack, kStackMagazine> stacks_;
   std::size_t stack_count_ = 0;
   FiberChain free_fibers_;
