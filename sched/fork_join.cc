@@ -117,6 +117,9 @@ FiberState* Worker::fiber_for(ForkFrame& frame) {
                  frame.tell_done();
                }));
   fiber->spawned_by.store(frame.parent->id, std::memory_order_relaxed);
+  fiber->stack_bytes = frame.parent->stack_bytes;
+  if (frame.parent->classed) [[unlikely]]
+    fiber->begin_scheduling(frame.parent, nullptr, scheduler_.classes_.serial());
   bool stop = frame.parent->stop_requested.load(std::memory_order_relaxed);
   {
     const std::lock_guard guard(frame.lock);

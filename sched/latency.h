@@ -1,7 +1,7 @@
 // sched/latency.h - how often which latencies came, counted by one thread. Internal to sched/.
 //
 // Buckets as kernel/metrics.h's Histogram has them (log-linear, after Tene's HdrHistogram: within an eighth of the value), without
-// its cells for many writers: one store an addition. Read from any thread. Nothing parks. Tests: tests/sched/observer_test.cc.
+// its cells for many writers: one store an addition. Read from any thread. Nothing parks. Tests: tests/sched/trace_test.cc.
 #pragma once
 
 #include <atomic>

@@ -9,7 +9,7 @@
 // Locks        lock_: a leaf, for the reader's sake; its owner hardly ever finds it taken
 // Thread-safety: one owner, who calls runs(), leaves() and notes; latencies() and take_trace() from any thread. The one for
 // threads that are no workers is shared: its events only, by note().
-// Tests: tests/sched/observer_test.cc.
+// Tests: tests/sched/trace_test.cc.
 #pragma once
 
 #include <atomic>

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "sched/fork_join.h"
 #include "sched/mutex.h"
 #include "sched/runtime.h"
 #include "sched/semaphore.h"
@@ -88,6 +89,21 @@ TEST(Scheduling, ChildrenInheritGroupAndClassUnlessToldOtherwise) {
   EXPECT_EQ(group.name(), "group");
   group.set_shares(0);
   EXPECT_EQ(group.shares(), 1U);
+}
+
+TEST(Scheduling, AForkThatBecomesAFiberIsOfItsParentsGroupAndClass) {
+  Runtime runtime = make(1);
+  const Group group("forks", 200);
+  SchedulingClass seen = SchedulingClass::kNormal;
+  runtime
+      .spawn({.name = "parent", .group = group, .scheduling_class = SchedulingClass::kHigh},
+             [&] {
+               Fork child([&] { seen = scheduling_class(); });
+               (void)sleep_for(1ms);  // makes it a fiber
+               child.join();
+             })
+      .join();
+  EXPECT_EQ(seen, SchedulingClass::kHigh);
 }
 
 TEST(Scheduling, AHighFiberRunsBeforeAllThatWereReadyFirst) {
