@@ -5,7 +5,7 @@
 // It reads CLOCK_MONOTONIC, as std::chrono::steady_clock does, or on a fiber of a Simulation virtual time. Time points of this
 // clock and of std::chrono::steady_clock are deadlines as they are; those of other clocks are measured when the call begins, so that a
 // later change of the wall clock does not count. Code that is to run in a Simulation takes this clock. Values; nothing parks.
-// Tests: tests/sched/latch_test.cc.
+// Tests: tests/sched/mutex_test.cc.
 #pragma once
 
 #include <chrono>
