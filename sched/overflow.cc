@@ -25,7 +25,7 @@ constexpr std::size_t kPageBytes = 4096;
 constexpr int kSignals[] = {SIGSEGV, SIGBUS};
 
 constinit std::mutex installing;
-constinit int watches = 0;                               // guarded by installing
+constinit int watches = 0;                                    // guarded by installing
 constinit struct sigaction before[std::size(kSignals)] = {};  // written before the handler is installed
 
 void report(const FiberState& fiber, const Stack& stack, const void* address, const void* ucontext) noexcept {

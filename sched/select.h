@@ -59,7 +59,8 @@ class SelectCase {
 template <typename T, typename F>
 class ReceiveCase final : public SelectCase {
  public:
-  ReceiveCase(Channel<T>& channel, F handler) : SelectCase(channel, false), from_(channel), handler_(std::move(handler)) {}
+  ReceiveCase(Channel<T>& channel, F handler)
+      : SelectCase(channel, false), from_(channel), handler_(std::move(handler)) {}
 
  private:
   ChannelStep attempt(Waiter*& woken) noexcept override { return from_.take(value_, woken); }

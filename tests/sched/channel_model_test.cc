@@ -162,8 +162,10 @@ class RandomProgram {
     if (mine.since == now()) return;
     for (const auto& [other, wish] : wishes_) {
       if (other == self || wish.since == now()) continue;
-      for (const std::size_t channel : mine.sends) EXPECT_FALSE(wish.receives.contains(channel)) << self << " " << other;
-      for (const std::size_t channel : mine.receives) EXPECT_FALSE(wish.sends.contains(channel)) << self << " " << other;
+      for (const std::size_t channel : mine.sends)
+        EXPECT_FALSE(wish.receives.contains(channel)) << self << " " << other;
+      for (const std::size_t channel : mine.receives)
+        EXPECT_FALSE(wish.sends.contains(channel)) << self << " " << other;
     }
   }
 

@@ -142,9 +142,7 @@ TEST(Channel, ServesInTurnAndANewcomerDoesNotOvertake) {
     for (auto& sender : senders) sender.join();
     std::vector<Fiber> receivers;
     for (int i = 0; i < 4; ++i) {
-      receivers.push_back(spawn("receiver", [&, i] {
-        EXPECT_EQ(channel.receive().value(), i);
-      }));
+      receivers.push_back(spawn("receiver", [&, i] { EXPECT_EQ(channel.receive().value(), i); }));
       yield();
     }
     for (int i = 0; i < 4; ++i) ASSERT_TRUE(channel.send(i).has_value());

@@ -62,9 +62,9 @@ TEST(Select, AClosedChannelIsReady) {
   closed.close();
   std::vector<Result<int>> got;
   for (int i = 0; i < 2; ++i)
-    ASSERT_TRUE(select(on_receive(silent, kIgnoreReceived), on_receive(closed, [&](Result<int> value) {
-                         got.push_back(std::move(value));
-                       })).has_value());
+    ASSERT_TRUE(select(on_receive(silent, kIgnoreReceived),
+                       on_receive(closed, [&](Result<int> value) { got.push_back(std::move(value)); }))
+                    .has_value());
   EXPECT_EQ(got[0].value(), 1);
   EXPECT_EQ(got[1].error(), Errc::kClosed);
   Errc refused{};
@@ -79,9 +79,9 @@ TEST(Select, ClosingWakesItWhileItWaits) {
   Channel<int> second(0);
   Errc end{};
   Fiber waiter = runtime->spawn("waiter", [&] {
-    EXPECT_EQ(select(on_receive(first, kIgnoreReceived), on_receive(second, [&](const Result<int>& value) {
-                       end = value.error().code();
-                     })).value(),
+    EXPECT_EQ(select(on_receive(first, kIgnoreReceived),
+                     on_receive(second, [&](const Result<int>& value) { end = value.error().code(); }))
+                  .value(),
               1U);
   });
   std::this_thread::sleep_for(2ms);
@@ -92,8 +92,9 @@ TEST(Select, ClosingWakesItWhileItWaits) {
 
 TEST(Select, TheSameChannelInBothDirectionsDoesNotMeetItself) {
   Channel<int> channel(0);
-  EXPECT_EQ(select(Deadline::after(2ms), on_send(channel, 1, kIgnoreSent), on_receive(channel, kIgnoreReceived)).error(),
-            Errc::kTimedOut);
+  EXPECT_EQ(
+      select(Deadline::after(2ms), on_send(channel, 1, kIgnoreSent), on_receive(channel, kIgnoreReceived)).error(),
+      Errc::kTimedOut);
 }
 
 TEST(Select, EachOfSeveralReadyCasesIsAsLikely) {
