@@ -5,9 +5,9 @@
 shared=$INSTALLED/lib/libweft-sched.so.$VERSION
 static=$INSTALLED/lib/libweft-sched.a
 
-# Names: the API, and nothing of the C++ library, of Boost, or of what is internal.
+# Names: the API and the table for debuggers, and nothing of the C++ library, of Boost, or of what is internal.
 nm -DC --defined-only "$shared" | cut -c 20- | sed -E 's/@@.*//' >"$WEFT_TMP/exported"
-grep -vE '^((typeinfo|typeinfo name|vtable) for )?weft::|^WEFT_SCHED_0$' "$WEFT_TMP/exported" && fail "exported, and not in weft::"
+grep -vE '^((typeinfo|typeinfo name|vtable) for )?weft::|^WEFT_SCHED_0$|^weft_sched_layout$' "$WEFT_TMP/exported" && fail "exported, and not in weft::"
 grep -E 'weft::sched::(Worker|Scheduler|Reactor|FiberState|Context|StackPool|Timers)::' "$WEFT_TMP/exported" && fail "exported, and internal"
 for wanted in 'weft::sched::Runtime::create(' 'weft::sched::Mutex::lock_slow(' 'weft::Error::Error(' 'weft::sched::io::read('; do
   grep -qF "$wanted" "$WEFT_TMP/exported" || fail "not exported: $wanted"
