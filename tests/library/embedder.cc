@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -45,15 +46,32 @@ thread_local pid_t my_thread = 0;
   return &errno;
 }
 
-// Goes on when the fiber is on another thread than `from`: somebody holds up its worker, and an idle one steals it, or
-// steals the other and wakes this one there. The bound is for a loaded machine.
+// Goes on when the fiber is on another thread than `from`: one that is bound to this worker holds it up, while one that is bound to
+// another wakes us there. The bound is for a loaded machine.
 bool migrate_from(pid_t from) {
   const auto deadline = sched::Deadline::after(60s);
   while (!deadline.passed()) {
-    sched::Fiber hog = sched::spawn("hog", [] { usleep(1000); });
-    sched::yield();
-    hog.join();
-    if (gettid() != from) return true;
+    struct Flags {
+      std::atomic<bool> held{false};
+      std::atomic<bool> let_go{false};
+    };
+    const auto flags = std::make_shared<Flags>();
+    sched::Semaphore woken(0);
+    const unsigned here = sched::worker_index();
+    sched::Fiber hog = sched::spawn_pinned(here, "hog", [flags] {
+      flags->held = true;
+      while (!flags->let_go) usleep(100);
+    });
+    sched::Fiber waker = sched::spawn_pinned((here + 1) % sched::worker_count(), "waker", [&] {
+      while (!flags->held) usleep(100);
+      woken.release();
+    });
+    const bool waited = woken.acquire().has_value();
+    waker.join();
+    const bool moved = gettid() != from;
+    flags->let_go = true;
+    hog.detach();  // whoever joins it is woken where it ends: back there
+    if (waited && moved) return true;
   }
   return false;
 }
