@@ -88,7 +88,7 @@ TEST_P(DatagramSockets, ASenderWaitsForRoomUntilItsDeadline) {
 }
 
 TEST_P(DatagramSockets, AStopRequestEndsAReceive) {
-  if (!on_fibers()) GTEST_SKIP();
+  if (!on_fibers()) GTEST_SKIP() << "a plain thread cannot be asked to stop";
   run([&] {
     Datagrams socket = std::move(*Datagrams::bind(Address::ipv4_loopback(0)));
     for (const auto delay : {0us, 2000us}) {

@@ -358,7 +358,7 @@ TEST_P(Streams, AThousandConnectionsAreServedAndNoDescriptorIsLeft) {
 }
 
 TEST_P(Streams, AReaderThatAlwaysFindsDataLetsOthersRun) {
-  if (!on_fibers()) GTEST_SKIP();
+  if (!on_fibers()) GTEST_SKIP() << "about fibers that share a worker";
   auto runtime = Runtime::create({.workers = 1, .use_io_uring = GetParam() != IoMode::kEpoll});
   runtime->block_on([&] {
     auto [one, other] = *Stream::pair();
