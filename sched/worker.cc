@@ -1,11 +1,7 @@
 #include "sched/worker.h"
 
-#include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <mutex>
 #include <utility>
 
@@ -589,122 +585,6 @@ FiberState* Worker::take_simulated(std::size_t index) noexcept {
   simulated_ready_.pop_back();
   order_->record(scheduler_.now_ns(), *fiber);
   return fiber;
-}
-
-bool Worker::has_stealable() const noexcept {
-  return queue_.size() != 0 || !fresh_.empty() || newest_.load(std::memory_order_relaxed) != nullptr ||
-         forks_of(watched_current()) != nullptr;
-}
-
-FiberState* Worker::steal() noexcept {
-  const unsigned count = scheduler_.worker_count();
-  random_ = random_ * 1664525U + 1013904223U;
-  const unsigned start = (random_ >> 16) % count;
-  for (unsigned i = 0; i < count; ++i) {
-    Worker& victim = scheduler_.worker((start + i) % count);
-    if (&victim == this) continue;
-    FiberState* fiber = victim.queue_.steal_half(queue_);
-    if (fiber == nullptr) fiber = steal_fork(victim);
-    while (fiber == nullptr && !victim.fresh_.empty()) {
-      FiberState* hint = victim.fresh_.steal();
-      if (hint == nullptr) break;
-      if (hint->claim()) fiber = hint;
-    }
-    if (fiber != nullptr) return stolen(fiber, victim);
-  }
-  return nullptr;
-}
-
-FiberState* Worker::stolen(FiberState* fiber, const Worker& victim) noexcept {
-  bump(steals_);
-  WEFT_PROBE2(steal, index_, fiber->id);
-  if (Observer* seen_by = observer()) [[unlikely]]
-    seen_by->note(TraceKind::kSteal, fiber, victim.index_, scheduler_.now_ns());
-  return fiber;
-}
-
-// What a worker woke or started last runs best where it is, unless the worker does not come to it. One that has not switched
-// since this search began is held by a fiber, and its deadlines pass as well.
-FiberState* Worker::take_from_the_busy() noexcept {
-  for (unsigned i = 0; i < scheduler_.worker_count(); ++i) {
-    Worker& victim = scheduler_.worker(i);
-    if (&victim == this) continue;
-    FiberState* fiber = victim.newest_.load(std::memory_order_acquire);
-    if (fiber != nullptr && fiber->claim()) return stolen(fiber, victim);
-    if (victim.switches() != seen_switches_[i] || victim.current() == nullptr) continue;
-    fiber = victim.holds_back() ? victim.raid() : nullptr;
-    if (fiber != nullptr) return stolen(fiber, victim);
-    if (victim.timers_.earliest() != Timers::kNothing && victim.timers_.earliest() <= scheduler_.now_ns() &&
-        victim.timers_.fire(scheduler_.now_ns()) != 0) {
-      if (FiberState* woken = pick(After::kNothing)) return woken;
-    }
-  }
-  return nullptr;
-}
-
-void Worker::stop_searching() noexcept {
-  if (!searching_) return;
-  searching_ = false;
-  if (scheduler_.end_search() && scheduler_.work_visible()) scheduler_.notify_one();
-}
-
-FiberState* Worker::search() noexcept {
-  bump(searches_);
-  if (!searching_) searching_ = scheduler_.begin_search();
-  for (unsigned i = 0; i < scheduler_.worker_count(); ++i) seen_switches_[i] = scheduler_.worker(i).switches();
-  std::int64_t spin_until = 0;
-  for (;;) {
-    check_events();
-    FiberState* fiber = pick(After::kNothing);
-    if (fiber == nullptr) fiber = take_injected();
-    if (fiber == nullptr && searching_) fiber = steal();
-    if (fiber == nullptr && scheduler_.classes_.idle_waits())
-      fiber = scheduler_.classes_.pick_idle(turn_, index_, scheduler_.now_ns());
-    if (fiber == nullptr) {
-      if (scheduler_.stopping_.load(std::memory_order_relaxed)) return nullptr;
-      const std::int64_t now = scheduler_.now_ns();
-      if (spin_until == 0) spin_until = now + scheduler_.options().idle_spin.count();
-      if (now >= spin_until) {
-        if (searching_) fiber = take_from_the_busy();
-        if (fiber == nullptr) return nullptr;
-      }
-    }
-    if (fiber != nullptr) {
-      stop_searching();
-      return fiber;
-    }
-    ::sched_yield();  // who gives us work may need this very processor for it; a pause would keep it
-  }
-}
-
-void Worker::sleep() noexcept {
-  if (scheduler_.stackless_count_.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    give_back_stacks();
-  sleep_.exchange(kAsleep, std::memory_order_acq_rel);
-  scheduler_.list_idle(*this, searching_);
-  searching_ = false;
-  const bool certain = heavy_fence();
-  const bool stay = !scheduler_.work_visible() && inbox_.empty() && !scheduler_.classes_.has_for(index_) &&
-                    !has_cancels_.load(std::memory_order_acquire) &&
-                    !scheduler_.stopping_.load(std::memory_order_acquire) &&
-                    (stack_count_ == 0 || scheduler_.stackless_count_.load(std::memory_order_relaxed) == 0);
-  if (stay) {
-    bump(sleeps_);
-    std::int64_t longest = timers_.earliest();
-    if (!certain) longest = std::min(longest, scheduler_.now_ns() + 1'000'000);  // it may have been overlooked
-    std::optional<std::chrono::nanoseconds> timeout;
-    if (longest != Timers::kNothing) timeout = std::chrono::nanoseconds(longest - scheduler_.now_ns());
-    if (Observer* seen_by = observer()) [[unlikely]]
-      seen_by->note(TraceKind::kSleep, nullptr, 0, scheduler_.now_ns());
-    reactor_->wait(timeout);
-    set_coarse_clock(scheduler_.now_ns());
-    if (Observer* seen_by = observer()) [[unlikely]] {
-      seen_by->note(TraceKind::kAwake, nullptr, 0, scheduler_.now_ns());
-      note_io(*seen_by);
-    }
-  }
-  sleep_.exchange(kAwake, std::memory_order_acq_rel);
-  if (!scheduler_.unlist_idle(*this)) searching_ = true;
 }
 
 void Worker::enter_thread() noexcept {
