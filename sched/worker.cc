@@ -1,6 +1,5 @@
 #include "sched/worker.h"
 
-
 #include <algorithm>
 #include <mutex>
 #include <utility>
