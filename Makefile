@@ -320,7 +320,7 @@ lint-format:  ## layout other than .clang-format's
 lint-scripts:  ## shell syntax
 	@for script in .ci/run tests/run $$(find tools tests -name '*.sh'); do bash -n $$script || exit 1; done
 
-# The examples are seen through the installed library alone.
+# The examples are seen through the installed library alone; tests are left to the warnings of the compilers and to the sanitizers.
 # One stamp a source: looked at again when it, a header of ours that it includes, or .clang-tidy has changed. A changed
 # header is looked at through its own source. (make -k lint: all findings, not only the first file's.)
 tidy_changed = $(filter %.cc,$(1)) $(wildcard $(patsubst %.h,%.cc,$(filter %.h,$(1))))

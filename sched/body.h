@@ -25,8 +25,7 @@ class Body {
       ::new (static_cast<void*>(place_)) Callable(std::forward<F>(callable));
       kind_ = &kInPlace<Callable>;
     } else {
-      auto* made = new Callable(std::forward<F>(callable));
-      std::memcpy(place_, &made, sizeof made);
+      ::new (static_cast<void*>(place_)) Pointer(new Callable(std::forward<F>(callable)));
       kind_ = &kOnHeap<Callable>;
     }
   }
@@ -50,6 +49,7 @@ class Body {
   }
 
  private:
+  using Pointer = void*;  // what place_ holds of a callable too large for it
   static constexpr std::size_t kPlaceBytes = 5 * sizeof(void*);
   struct Kind {
     void (*call)(void* place);
@@ -66,9 +66,7 @@ class Body {
   }
   template <typename C>
   static C* on_heap(void* place) noexcept {
-    C* made = nullptr;
-    std::memcpy(&made, place, sizeof made);
-    return made;
+    return static_cast<C*>(in_place<Pointer>(place));
   }
   template <typename C>
   static void move_in_place(void* to, void* from) noexcept {

@@ -86,5 +86,7 @@ struct DebugLayoutMaker {
 }  // namespace weft::sched
 
 // Visible, so that a debugger finds it also where a shared library's other names are stripped.
+// NOLINTBEGIN(readability-identifier-naming): named as C names are
 extern "C" __attribute__((visibility("default"))) const weft::sched::DebugLayout weft_sched_layout;
 constinit const weft::sched::DebugLayout weft_sched_layout = weft::sched::DebugLayoutMaker::make();
+// NOLINTEND(readability-identifier-naming)

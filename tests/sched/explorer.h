@@ -59,7 +59,7 @@ struct StepsValue<void> {
 template <typename T = void>
 class Steps {
  public:
-  struct promise_type : StepsValue<T> {
+  struct promise_type : StepsValue<T> {  // NOLINT(readability-identifier-naming): the language looks for this name
     std::coroutine_handle<> caller;
     Steps get_return_object() noexcept { return Steps(std::coroutine_handle<promise_type>::from_promise(*this)); }
     std::suspend_always initial_suspend() noexcept { return {}; }

@@ -183,7 +183,7 @@ struct Mutex {
 };
 
 // Each of `times` locks so often, and adds one to what the mutex guards; if `timed`, the last one's deadline may pass.
-Exploration lockers(Memory memory, Mistake mistake, std::vector<int> times, bool timed) {
+Exploration lockers(Memory memory, Mistake mistake, const std::vector<int>& times, bool timed) {
   return explore(memory, [=](Machine& machine) {
     static constexpr const char* kNames[] = {"first", "second", "third"};
     auto& mutex = machine.keep<Mutex>(machine, mistake);

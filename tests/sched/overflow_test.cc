@@ -25,7 +25,7 @@ using testing::KilledBySignal;
   return go_deep(levels - 1) + static_cast<std::size_t>(some[levels % sizeof some]);
 }
 
-void overflow_on_a_fiber(Runtime::Options options) {
+void overflow_on_a_fiber(const Runtime::Options& options) {
   auto runtime = Runtime::create(options);
   if (!runtime) _exit(99);
   runtime->spawn("digger", [] { go_deep(1'000'000); }).join();

@@ -49,11 +49,11 @@ TEST(Resolve, ASimulationTakesNumbersOnly) {
 
 TEST(BlockingUntil, ADeadlineDoesNotWaitForTheCallAndItsResultIsDropped) {
   const auto release = std::make_shared<std::atomic<bool>>(false);
-  const auto alive = std::make_shared<int>(0);
+  auto alive = std::make_shared<int>(0);
   {
     auto runtime = Runtime::create({.workers = 1});
     runtime->block_on([&] {
-      const auto slow = [release, alive] {
+      const auto slow = [release, alive = alive] {
         while (!*release) std::this_thread::sleep_for(100us);
         return alive;
       };
@@ -71,7 +71,7 @@ TEST(BlockingUntil, ADeadlineDoesNotWaitForTheCallAndItsResultIsDropped) {
 }
 
 TEST(BlockingUntil, ResultsRaceWithDeadlinesAndAreDeliveredOrDropped) {
-  const auto alive = std::make_shared<int>(0);
+  auto alive = std::make_shared<int>(0);
   {
     auto runtime = Runtime::create({.workers = 2});
     runtime->block_on([&] {
