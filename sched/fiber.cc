@@ -6,6 +6,7 @@
 #include <mutex>
 #include <stop_token>
 
+#include "sched/after_fork.h"
 #include "sched/fiber_extras.h"
 #include "sched/fiber_pool.h"
 
@@ -61,6 +62,8 @@ void FiberState::run_body() noexcept {
   } catch (...) {
     exception = std::current_exception();
   }
+  if (forked_with_runtimes) [[unlikely]]
+    refuse_if_left_behind(scheduler);
   body.reset();
   if (extras != nullptr) FiberExtras::end(*this);
 }
@@ -77,6 +80,8 @@ Outcome FiberState::wait_ended(Deadline deadline, bool cancellable_wait) noexcep
   {
     const std::lock_guard guard(join_lock);
     if (ended) return Outcome::kNotified;
+    if (forked_with_runtimes) [[unlikely]]
+      refuse_if_left_behind(scheduler);
     joiners.push_back(waiter);
   }
   const Outcome outcome = waiter.park("join", deadline, cancellable_wait, this);

@@ -6,7 +6,10 @@ namespace weft::sched {
 
 Runtime::Runtime(std::unique_ptr<Scheduler> scheduler) noexcept : scheduler_(std::move(scheduler)) {}
 Runtime::Runtime(Runtime&& other) noexcept = default;
-Runtime::~Runtime() = default;
+Runtime::~Runtime() {
+  // Its threads cannot be ended where they are not, so all it had stays: a child that returns from main() comes here.
+  if (scheduler_ != nullptr && scheduler_->left_behind()) (void)scheduler_.release();
+}
 
 Result<Runtime> Runtime::create(const Options& options) {
   return Runtime(TRY(Scheduler::create({.name = options.name,

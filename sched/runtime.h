@@ -5,7 +5,8 @@
 //
 // Several may live in one process, each with its own workers; fibers of different runtimes and plain threads may share mutexes,
 // channels and the rest. The destructor asks fibers that still live to stop, waits for them, and then ends the workers; call
-// it from a plain thread. Not for use in a child after fork().
+// it from a plain thread. In the child of a fork a runtime of its parent is refused with its name, and its destructor does
+// nothing; a child may make its own.
 // Workers block SIGPIPE, since one system call may write for many fibers: a write that nobody reads fails with EPIPE.
 // Tests: tests/sched/runtime_test.cc.
 #pragma once

@@ -31,10 +31,21 @@ void unlist_runtime(Scheduler& scheduler) noexcept {
   }
 }
 
+void hold_runtimes() noexcept { listing.lock(); }
+void let_go_of_runtimes() noexcept { listing.unlock(); }
+
+bool leave_runtimes_behind() noexcept {
+  bool any = false;
+  for (Scheduler* scheduler = first_runtime; scheduler != nullptr; scheduler = scheduler->next_runtime_)
+    any |= scheduler->left_behind_ = !scheduler->options().simulated;
+  listing.unlock();
+  return any;
+}
+
 void for_each_runtime(FunctionRef<void(const Scheduler&)> visit) {
   const std::lock_guard guard(listing);
   for (const Scheduler* scheduler = first_runtime; scheduler != nullptr; scheduler = scheduler->next_runtime_)
-    if (!scheduler->options().simulated) visit(*scheduler);
+    if (!scheduler->options().simulated && !scheduler->left_behind_) visit(*scheduler);
 }
 
 // Where a debugger finds things: pairs of a name's number in sched/weft-gdb.py and an offset would be more than is needed; both

@@ -19,4 +19,10 @@ void unlist_runtime(Scheduler& scheduler) noexcept;
 // Real ones, no simulations. They cannot end meanwhile.
 void for_each_runtime(FunctionRef<void(const Scheduler&)> visit);
 
+// For fork(), see after_fork.h: nobody comes to the list or leaves it meanwhile; in the child, where the caller is the only thread,
+// those listed are marked as left behind, and true is said if there were any.
+void hold_runtimes() noexcept;
+void let_go_of_runtimes() noexcept;
+bool leave_runtimes_behind() noexcept;
+
 }  // namespace weft::sched

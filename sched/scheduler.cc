@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "kernel/check.h"
+#include "sched/after_fork.h"
 #include "sched/asymmetric_fence.h"
 #include "sched/current.h"
 #include "sched/hog_watch.h"
@@ -113,6 +114,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
     return fail(std::move(first_error).error());
   }
   made->start_watchdog();
+  watch_for_forks();
   list_runtime(*made);
   return made;
 }
@@ -163,6 +165,8 @@ FiberState* Scheduler::spawn(std::string_view name, Body body, int worker_index,
   if (inside) [[likely]] {
     fiber = here->new_fiber();
   } else {
+    if (forked_with_runtimes) [[unlikely]]
+      refuse_if_left_behind(this);
     fiber = pool_->take(1).first;
     fiber->id = next_id_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -217,6 +221,8 @@ void Scheduler::make_ready(FiberState* fiber) noexcept {
     here->push_woken(fiber);
     return;
   }
+  if (forked_with_runtimes) [[unlikely]]
+    refuse_if_left_behind(this);
   // Once it is queued, the fiber may run, end, and with it the runtime: whose destructor waits for this count.
   outside_.fetch_add(1, std::memory_order_acq_rel);
   if (outside_observer_.tracing() || options_.measure_latencies) [[unlikely]]

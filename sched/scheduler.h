@@ -93,6 +93,8 @@ class Scheduler {
   OffloadPool& offload() noexcept { return *offload_; }
   IoLimit& file_limit() noexcept { return file_limit_; }
   Classes& classes() noexcept { return classes_; }
+  // This is the child of a fork, and the threads are the parent's.
+  [[nodiscard]] bool left_behind() const noexcept { return left_behind_; }
 
   void request_stop_all() noexcept;
   [[nodiscard]] RuntimeReport report(const ReportOptions& options) const;
@@ -107,6 +109,7 @@ class Scheduler {
   friend struct DebugLayoutMaker;
   friend void list_runtime(Scheduler& scheduler) noexcept;
   friend void unlist_runtime(Scheduler& scheduler) noexcept;
+  friend bool leave_runtimes_behind() noexcept;
   friend void for_each_runtime(FunctionRef<void(const Scheduler&)> visit);
   // Added to each stack, so that a fiber may run above the one that joins it and have a whole stack (Worker::run_inline()).
   static constexpr std::size_t kJoinRoomBytes = 32 * 1024;
@@ -155,6 +158,7 @@ class Scheduler {
   std::atomic<bool> stopping_{false};
   std::int64_t virtual_ns_ = 0;
 
+  bool left_behind_ = false;           // changes in fork() only
   const char* debug_name_ = nullptr;   // for a debugger
   Scheduler* next_runtime_ = nullptr;  // guarded by the lock in runtimes.cc
   std::mutex trace_lock_;
