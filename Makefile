@@ -231,7 +231,10 @@ unit-tests: unit  ## the unit tests only (also: make build/release/unit/fs build
 e2e: tools e2e-helpers  ## all end-to-end tests on real mounts, also with a server that is killed; needs /dev/fuse, takes long
 	@tests/run --build $(B) e2e
 
-.PHONY: soak extremes
+.PHONY: soak soak-sched extremes
+soak-sched: $(B)/unit/sched  ## the scheduler's tests shuffled, on one CPU and on all, for SOAK_SECONDS (3600): a lost wake-up hangs a round (FLAVOUR=tsan, too)
+	@bash tests/sched/soak.sh $<
+
 soak: tools e2e-helpers  ## a mixed load for SOAK_SECONDS (3600): memory, descriptors and every file are as they should be (SEED repeats one)
 	@WEFT_BIN=$(CURDIR)/$(B)/bin TEST_BIN=$(CURDIR)/$(B)/tests/e2e bash tests/e2e/soak.sh
 

@@ -63,7 +63,8 @@ TEST_F(AfterFork, TheParentsRuntimeIsRefusedByName) {
     return 0;
   });
   EXPECT_EQ(spawned.signal(), SIGABRT);
-  EXPECT_NE(spawned.said.find("runtime \"kitchen\" was used in the child of a fork"), std::string::npos) << spawned.said;
+  EXPECT_NE(spawned.said.find("runtime \"kitchen\" was used in the child of a fork"), std::string::npos)
+      << spawned.said;
   EXPECT_EQ(runtime.block_on([] { return 7; }), 7);
 }
 
