@@ -37,6 +37,12 @@ std::string_view describe(Errc code) noexcept {
     case Errc::kTimedOut: return "timed out";
     case Errc::kCancelled: return "cancelled";
     case Errc::kClosed: return "closed";
+    case Errc::kRefused: return "connection refused";
+    case Errc::kReset: return "connection reset";
+    case Errc::kUnreachable: return "unreachable";
+    case Errc::kAddressInUse: return "address in use";
+    case Errc::kNoSuchAddress: return "no address of this machine";
+    case Errc::kTooManyFiles: return "too many open files";
     case Errc::kWrongFormat: return "wrong format";
     case Errc::kInternal: return "internal error";
   }
@@ -75,7 +81,19 @@ Errc code_from_errno(int os_errno) noexcept {
     case EAGAIN: return Errc::kAgain;
     case ETIMEDOUT: return Errc::kTimedOut;
     case ECANCELED: return Errc::kCancelled;
-    case EPIPE: return Errc::kClosed;
+    case EPIPE:
+    case ENOTCONN: return Errc::kClosed;
+    case ECONNREFUSED: return Errc::kRefused;
+    case ECONNRESET:
+    case ECONNABORTED: return Errc::kReset;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN: return Errc::kUnreachable;
+    case EADDRINUSE: return Errc::kAddressInUse;
+    case EADDRNOTAVAIL: return Errc::kNoSuchAddress;
+    case EMFILE:
+    case ENFILE: return Errc::kTooManyFiles;
     default: return Errc::kIo;
   }
 }

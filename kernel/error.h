@@ -16,38 +16,44 @@
 namespace weft {
 
 enum class Errc : std::uint8_t {
-  kNotFound,      // no such name, inode or object
-  kExists,        // the name is taken
-  kNotDirectory,  // a path component is not a directory
-  kIsDirectory,   // the operation wants a file
-  kNotEmpty,      // the directory has entries
-  kNotPermitted,  // needs ownership or a privilege (EPERM)
-  kAccessDenied,  // permission bits or ACL say no (EACCES)
-  kInvalid,       // an argument makes no sense
-  kNameTooLong,   //
-  kTooManyLinks,  //
-  kFileTooBig,    // past the largest file size
-  kNoSpace,       // volume or log is full
-  kReadOnly,      // the volume or device does not take writes
-  kIo,            // the device failed
-  kChecksum,      // data came back other than it was written (EIO outside)
-  kCorrupt,       // metadata that cannot be true (EUCLEAN outside)
-  kNoData,        // no such attribute
-  kOutOfRange,    // the caller's buffer is too small (ERANGE)
-  kNoSuchOffset,  // SEEK_DATA or SEEK_HOLE past the end (ENXIO)
-  kBusy,          // somebody else holds it
-  kUnsupported,   // the operation is not offered here
-  kCrossDevice,   //
-  kLoop,          // a directory would become its own ancestor, or too many symlinks
-  kStale,         // the handle's object is gone
-  kTextBusy,      //
-  kNoMemory,      //
-  kAgain,         // try again later
-  kTimedOut,      // the deadline passed first
-  kCancelled,     // a stop was requested
-  kClosed,        // the channel, device or file system has been shut down
-  kWrongFormat,   // the bytes are not what they should be an instance of
-  kInternal,      // a bug of ours
+  kNotFound,       // no such name, inode or object
+  kExists,         // the name is taken
+  kNotDirectory,   // a path component is not a directory
+  kIsDirectory,    // the operation wants a file
+  kNotEmpty,       // the directory has entries
+  kNotPermitted,   // needs ownership or a privilege (EPERM)
+  kAccessDenied,   // permission bits or ACL say no (EACCES)
+  kInvalid,        // an argument makes no sense
+  kNameTooLong,    //
+  kTooManyLinks,   //
+  kFileTooBig,     // past the largest file size
+  kNoSpace,        // volume or log is full
+  kReadOnly,       // the volume or device does not take writes
+  kIo,             // the device failed
+  kChecksum,       // data came back other than it was written (EIO outside)
+  kCorrupt,        // metadata that cannot be true (EUCLEAN outside)
+  kNoData,         // no such attribute
+  kOutOfRange,     // the caller's buffer is too small (ERANGE)
+  kNoSuchOffset,   // SEEK_DATA or SEEK_HOLE past the end (ENXIO)
+  kBusy,           // somebody else holds it
+  kUnsupported,    // the operation is not offered here
+  kCrossDevice,    //
+  kLoop,           // a directory would become its own ancestor, or too many symlinks
+  kStale,          // the handle's object is gone
+  kTextBusy,       //
+  kNoMemory,       //
+  kAgain,          // try again later
+  kTimedOut,       // the deadline passed first
+  kCancelled,      // a stop was requested
+  kClosed,         // the channel, connection, device or file system has been shut down (EPIPE)
+  kRefused,        // nobody listens there (ECONNREFUSED)
+  kReset,          // the other end has given the connection up (ECONNRESET, ECONNABORTED)
+  kUnreachable,    // no way leads there (ENETUNREACH, EHOSTUNREACH ...)
+  kAddressInUse,   // another socket has it (EADDRINUSE)
+  kNoSuchAddress,  // not one of this machine's (EADDRNOTAVAIL)
+  kTooManyFiles,   // open at once, of the process or the machine (EMFILE, ENFILE)
+  kWrongFormat,    // the bytes are not what they should be an instance of
+  kInternal,       // a bug of ours
 };
 
 // The name people and logs see, such as "no space left".

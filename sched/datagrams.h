@@ -5,7 +5,7 @@
 //   TRY(socket.send_to(std::span(buffer).first(received.size_bytes), received.from));
 //
 // Sends and receives park; kTimedOut, kCancelled. A message arrives whole, cut to the room there is, or not at all. On a
-// connected UDP socket an earlier message that found nobody is reported once as ECONNREFUSED. All from any fiber at once.
+// connected UDP socket an earlier message that found nobody is reported once as kRefused. All from any fiber at once.
 // Tests: tests/sched/datagrams_test.cc.
 #pragma once
 

@@ -1,7 +1,7 @@
 // sched/socket.h - what all sockets have: a descriptor, its options, its addresses.
 //
-// Sockets are made close-on-exec. Errors: Error::from_errno with the call's name; os_errno() tells what has no code of its own
-// (ECONNREFUSED, ECONNRESET, EADDRINUSE ...). Does not park. Tests: tests/sched/stream_test.cc.
+// Sockets are made close-on-exec. Errors: Error::from_errno with the call's name; kRefused, kReset, kUnreachable,
+// kAddressInUse, kNoSuchAddress, kTooManyFiles and kClosed (EPIPE) are there to be compared. Does not park. Tests: tests/sched/stream_test.cc.
 #pragma once
 
 #include <chrono>

@@ -6,7 +6,7 @@
 //
 // Parks: connect, reads and writes; each ends with kTimedOut at its deadline and with kCancelled when its fiber is asked to stop,
 // and then the kernel has let go of the buffer and the stream is as usable as before (write_all: see there). What arrives
-// or is sent just before is not lost but returned. A peer that is gone: kClosed (EPIPE) or ECONNRESET; no SIGPIPE.
+// or is sent just before is not lost but returned. A peer that is gone: kClosed (EPIPE) or kReset; no SIGPIPE.
 //
 // One fiber may read while another writes. Two that read, or write, at once get and send whole calls in no order; write_all()
 // of two may mix. To end a call from outside: shutdown() from any thread, or a stop request; then join, then destroy.
@@ -33,7 +33,7 @@ namespace weft::sched::io {
 
 class Stream : public Socket {
  public:
-  // Errors: as connect(2), such as ECONNREFUSED. On kTimedOut the attempt is given up.
+  // Errors: as connect(2): kRefused, kUnreachable ... On kTimedOut the attempt is given up.
   static Result<Stream> connect(const Address& to, const SocketOptions& options = {},
                                 Deadline deadline = Deadline::never());
   // Two that are connected to each other (Unix).

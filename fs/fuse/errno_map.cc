@@ -39,6 +39,13 @@ int errno_of(const Error& error) noexcept {
     case Errc::kCancelled: return EINTR;
     case Errc::kClosed: return EIO;
     case Errc::kInternal: return EIO;
+    // Of the network that a volume lies behind: nothing that a program which reads and writes files knows how to take.
+    case Errc::kRefused:
+    case Errc::kReset:
+    case Errc::kUnreachable:
+    case Errc::kAddressInUse:
+    case Errc::kNoSuchAddress: return EIO;
+    case Errc::kTooManyFiles: return ENFILE;
   }
   return EIO;
 }

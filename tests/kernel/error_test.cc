@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "kernel/result.h"
 
@@ -28,6 +29,16 @@ TEST(Error, SystemsErrorKeepsItsNumberAndNamesWhatWasTried) {
   EXPECT_EQ(error.message(), "open /nowhere: No such file or directory");
   EXPECT_EQ(Error::from_errno(EDQUOT, "write").code(), Errc::kNoSpace);
   EXPECT_EQ(Error::from_errno(EREMOTEIO, "read"), Errc::kIo) << "what has no code of its own";
+}
+
+TEST(Error, WhatANetworkDoesIsToldApart) {
+  const std::pair<int, Errc> pairs[] = {
+      {ECONNREFUSED, Errc::kRefused},        {ECONNRESET, Errc::kReset},      {ECONNABORTED, Errc::kReset},
+      {ENETUNREACH, Errc::kUnreachable},     {EHOSTDOWN, Errc::kUnreachable}, {EADDRINUSE, Errc::kAddressInUse},
+      {EADDRNOTAVAIL, Errc::kNoSuchAddress}, {EPIPE, Errc::kClosed},          {ENOTCONN, Errc::kClosed},
+      {ETIMEDOUT, Errc::kTimedOut},          {EMFILE, Errc::kTooManyFiles},   {ENFILE, Errc::kTooManyFiles},
+  };
+  for (const auto& [number, code] : pairs) EXPECT_EQ(Error::from_errno(number, "x").code(), code) << number;
 }
 
 TEST(Error, WithoutMessageItSaysWhatItsCodeMeans) {

@@ -128,7 +128,7 @@ TEST_P(Streams, AResetIsAnErrorAndAWriteToNobodyRaisesNoSignal) {
     EXPECT_TRUE(server.set_reset_on_close(true).has_value());
     server = Stream();
     std::byte into{};
-    EXPECT_EQ(client.read_some({&into, 1}).error().os_errno(), ECONNRESET);
+    EXPECT_EQ(client.read_some({&into, 1}).error(), Errc::kReset);
     EXPECT_EQ(client.write_some({&into, 1}).error(), Errc::kClosed);
 
     auto [one, other] = *Stream::pair();
@@ -147,10 +147,20 @@ TEST_P(Streams, ConnectingToNobodyIsRefused) {
     }
     auto refused = Stream::connect(gone);
     ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error(), Errc::kRefused);
     EXPECT_EQ(refused.error().os_errno(), ECONNREFUSED);
     EXPECT_NE(refused.error().message().find(gone.to_text()), std::string::npos) << refused.error().message();
-    EXPECT_EQ(Stream::connect(unique_abstract()).error().os_errno(), ECONNREFUSED);
+    EXPECT_EQ(Stream::connect(unique_abstract()).error(), Errc::kRefused);
     EXPECT_EQ(Stream::connect(Address()).error(), Errc::kInvalid);
+  });
+}
+
+TEST_P(Streams, AnAddressThatIsTakenOrSomebodyElsesIsToldApart) {
+  run([&] {
+    auto listener = Listener::listen(Address::ipv4_loopback(0));
+    EXPECT_EQ(Listener::listen(*listener->local_address()).error(), Errc::kAddressInUse);
+    // Of the range for documentation (RFC 5737): no machine has it.
+    EXPECT_EQ(Listener::listen(*Address::parse("192.0.2.1:80")).error(), Errc::kNoSuchAddress);
   });
 }
 

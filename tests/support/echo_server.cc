@@ -21,7 +21,7 @@ Status serve(Stream& stream, std::size_t buffer_bytes) {
   }
 }
 
-bool out_of_descriptors(const Error& error) { return error.os_errno() == EMFILE || error.os_errno() == ENFILE; }
+bool out_of_descriptors(const Error& error) { return error == Errc::kTooManyFiles; }
 
 }  // namespace
 
