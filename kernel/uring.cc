@@ -38,6 +38,8 @@ static_assert(static_cast<int>(UringOp::kUringCmd) == IORING_OP_URING_CMD);
 static_assert(static_cast<int>(UringOp::kMsgRing) == IORING_OP_MSG_RING);
 static_assert(static_cast<int>(UringOp::kStatx) == IORING_OP_STATX);
 static_assert(static_cast<int>(UringOp::kShutdown) == IORING_OP_SHUTDOWN);
+static_assert(static_cast<int>(UringOp::kRenameat) == IORING_OP_RENAMEAT);
+static_assert(static_cast<int>(UringOp::kUnlinkat) == IORING_OP_UNLINKAT);
 static_assert(static_cast<int>(UringOp::kFallocate) == IORING_OP_FALLOCATE);
 static_assert(UringCompletion::kMore == IORING_CQE_F_MORE);
 static_assert(UringRequest::kSilentSuccess == IOSQE_CQE_SKIP_SUCCESS);

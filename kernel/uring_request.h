@@ -46,6 +46,8 @@ enum class UringOp : std::uint8_t {
   kRecv = 27,
   kSplice = 30,
   kShutdown = 34,
+  kRenameat = 35,      // Linux 5.11
+  kUnlinkat = 36,      // 5.11
   kMsgRing = 40,       // Linux 5.18
   kSocket = 45,        // 5.19
   kUringCmd = 46,      // 5.19
@@ -246,6 +248,19 @@ inline UringRequest close(int fd) noexcept { return detail::request(UringOp::kCl
 inline UringRequest statx(int directory_fd, const char* path, int flags, std::uint32_t mask,
                           struct ::statx* into) noexcept {
   auto made = detail::request(UringOp::kStatx, directory_fd, path, mask, detail::bits(into));
+  made.op_flags = static_cast<std::uint32_t>(flags);
+  return made;
+}
+// The paths may go away once submitted. `flags` of RENAME_*, and of AT_REMOVEDIR.
+inline UringRequest renameat(int from_directory_fd, const char* from, int to_directory_fd, const char* to,
+                             std::uint32_t flags) noexcept {
+  auto made = detail::request(UringOp::kRenameat, from_directory_fd, from, static_cast<std::uint32_t>(to_directory_fd),
+                              detail::bits(to));
+  made.op_flags = flags;
+  return made;
+}
+inline UringRequest unlinkat(int directory_fd, const char* path, int flags) noexcept {
+  auto made = detail::request(UringOp::kUnlinkat, directory_fd, path, 0, 0);
   made.op_flags = static_cast<std::uint32_t>(flags);
   return made;
 }

@@ -5,11 +5,20 @@
 
 #include <cerrno>
 
+#include "sched/file_system.h"
+#include "sched/io.h"
+
 namespace weft::sched::io {
 
 // An error of close(2) says nothing about the descriptor, which is gone in any case (Linux; EINTR included).
 void Descriptor::reset() noexcept {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (fd_ < 0) return;
+  const int fd = std::exchange(fd_, -1);
+  if (fd >= FileSystem::kFirstFd) [[unlikely]] {
+    (void)perform(uring::close(fd));
+  } else {
+    ::close(fd);
+  }
 }
 
 Result<Descriptor> Descriptor::duplicate() const {

@@ -11,6 +11,9 @@ class [[gnu::visibility("hidden")]] Scheduler;
 class [[gnu::visibility("hidden")]] Worker;
 struct [[gnu::visibility("hidden")]] FiberState;
 struct [[gnu::visibility("hidden")]] GroupState;
+class [[gnu::visibility("hidden")]] SimulatedEvent;
+class [[gnu::visibility("hidden")]] SimulatedHostFiles;
+class [[gnu::visibility("hidden")]] SimulatedLinks;
 }  // namespace weft::sched
 
 #pragma GCC visibility push(default)

@@ -112,6 +112,11 @@ void* FiberLocalKey::find() const noexcept {
   return fiber->extras != nullptr ? fiber->extras->locals.find(key) : nullptr;
 }
 
+void* FiberLocalKey::find_in(FiberState& fiber) const noexcept {
+  const std::lock_guard guard(fiber.cancel_lock);
+  return fiber.extras != nullptr ? fiber.extras->locals.find(id_.load(std::memory_order_relaxed)) : nullptr;
+}
+
 void FiberLocalKey::put(void* value, const FiberLocalKind& kind) { current_locals().put(id(), value, kind); }
 
 void FiberLocalKey::erase() noexcept {

@@ -19,6 +19,8 @@
 
 namespace weft::sched {
 
+struct FiberState;
+
 // Internal: what is to be known of a T that is not known.
 struct FiberLocalKind {
   void (*destroy)(void* value) noexcept;
@@ -36,6 +38,8 @@ class FiberLocalKey {
   ~FiberLocalKey() = default;
   // Of the calling fiber or thread.
   [[nodiscard]] void* find() const noexcept;
+  // Of another fiber, which does not run meanwhile.
+  [[nodiscard]] void* find_in(FiberState& fiber) const noexcept;
   void put(void* value, const FiberLocalKind& kind);
   void erase() noexcept;
 

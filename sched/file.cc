@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "sched/file_system.h"
 #include "sched/io.h"
 #include "sched/offload.h"
 
@@ -10,8 +11,8 @@ namespace {
 
 std::int32_t perform_aside(const UringRequest& request) {
   for (;;) {
-    const std::int32_t result =
-        ring_takes(request.opcode) ? perform(request) : blocking([&] { return perform_blocking(request); });
+    const bool by_request = ring_takes(request.opcode) || file_system_for(request) != nullptr;
+    const std::int32_t result = by_request ? perform(request) : blocking([&] { return perform_blocking(request); });
     if (result != -EINTR || request.opcode == UringOp::kClose) return result;
   }
 }
@@ -45,6 +46,18 @@ Result<struct ::statx> stat_at(int directory_fd, const std::string& path, std::u
 }
 
 Result<struct ::statx> stat(int fd, std::uint32_t mask) { return looked_at(fd, "", mask, AT_EMPTY_PATH, "stat"); }
+
+Status rename(const std::string& from, const std::string& to) {
+  const std::int32_t result = perform_aside(uring::renameat(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), 0));
+  if (result < 0) return fail(Error::from_errno(-result, "rename " + from + " to " + to));
+  return {};
+}
+
+Status unlink(const std::string& path) {
+  const std::int32_t result = perform_aside(uring::unlinkat(AT_FDCWD, path.c_str(), 0));
+  if (result < 0) return fail(Error::from_errno(-result, "unlink " + path));
+  return {};
+}
 
 Status close(Descriptor descriptor) {
   const std::int32_t result = perform_aside(uring::close(descriptor.release()));

@@ -1,4 +1,4 @@
-// sched/file.h - opens, looks at and closes files without blocking the worker.
+// sched/file.h - opens, looks at, renames, removes and closes files without blocking the worker.
 //
 // By the ring: what the kernel has in its caches it answers at once, for the rest a kernel thread waits. Without one, or with one
 // for open files only, by an offload thread. On a plain thread and in a Simulation where the call stands. Reads and writes are
@@ -26,6 +26,10 @@ Result<struct ::statx> stat(const std::string& path, std::uint32_t mask = STATX_
 Result<struct ::statx> stat_at(int directory_fd, const std::string& path, std::uint32_t mask = STATX_BASIC_STATS,
                                int flags = 0);
 Result<struct ::statx> stat(int fd, std::uint32_t mask = STATX_BASIC_STATS);
+// Renames or removes names. A path leads from the working directory; `to` is replaced if there is one. What a crash leaves of a name
+// is certain after an fsync() of its directory, which is opened by O_DIRECTORY.
+Status rename(const std::string& from, const std::string& to);
+Status unlink(const std::string& path);
 // Closes it and says what went wrong: a file system may report a failed write that late. It is closed in any case. ~Descriptor()
 // does the same on the calling thread and without a word, which is right for pipes, sockets and files that were read.
 Status close(Descriptor descriptor);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sched/current.h"
+#include "sched/file_system.h"
 #include "sched/offload.h"
 #include "sched/scheduler.h"
 #include "sched/spawn.h"
@@ -194,8 +195,14 @@ std::uint32_t clamp_length(std::size_t length) noexcept {
 void perform_all(std::span<Call> calls) noexcept {
   if (calls.empty()) return;
   switch (way()) {
-    case Way::kThread:
     case Way::kSimulated:
+      // All of them together: that is for the file system to see.
+      if (FileSystem* files = file_system_for(calls.front().request)) {
+        files->perform(calls);
+        return;
+      }
+      [[fallthrough]];
+    case Way::kThread:
       for (Call& call : calls) call.result = perform_blocking(call.request);
       return;
     case Way::kEpoll:
@@ -214,6 +221,12 @@ void perform_all(std::span<Call> calls) noexcept {
     limit.leave(static_cast<std::uint32_t>(count));
     calls = calls.subspan(count);
   }
+}
+
+FileSystem* file_system_for(const UringRequest& request) noexcept {
+  if (way() != Way::kSimulated) return nullptr;
+  return request.fd == AT_FDCWD || request.fd >= FileSystem::kFirstFd ? current_worker()->scheduler().options().files
+                                                                      : nullptr;
 }
 
 std::int32_t perform(const UringRequest& request) noexcept {

@@ -254,6 +254,12 @@ void Scheduler::request_stop_all() noexcept {
   pool_->for_each([](FiberState& fiber) { fiber.request_stop(); });
 }
 
+void Scheduler::request_stop_of(FunctionRef<bool(FiberState&)> which) noexcept {
+  pool_->for_each([&](FiberState& fiber) {
+    if (which(fiber)) fiber.request_stop();
+  });
+}
+
 std::int64_t Scheduler::now_ns() const noexcept { return options_.simulated ? virtual_ns_ : monotonic_ns(); }
 
 // --- Who is awake ---------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ namespace weft::sched {
 class HogWatch;
 class OffloadPool;
 namespace io {
+class FileSystem;
 class Network;
 }
 
@@ -59,6 +60,7 @@ struct SchedulerOptions {
   bool simulated = false;
   std::uint32_t max_file_requests = 0;
   io::Network* network = nullptr;
+  io::FileSystem* files = nullptr;  // of a Simulation
 };
 
 class Scheduler {
@@ -97,12 +99,14 @@ class Scheduler {
   [[nodiscard]] bool left_behind() const noexcept { return left_behind_; }
 
   void request_stop_all() noexcept;
+  void request_stop_of(FunctionRef<bool(FiberState&)> which) noexcept;
   [[nodiscard]] RuntimeReport report(const ReportOptions& options) const;
   Status start_trace(const TraceOptions& options);
   Result<std::string> stop_trace();
   // Simulation only.
   void set_virtual_time(std::int64_t at_ns) noexcept { virtual_ns_ = at_ns; }
   void use_network(io::Network& network) noexcept { options_.network = &network; }
+  void use_files(io::FileSystem& files) noexcept { options_.files = &files; }
 
  private:
   friend class Worker;
@@ -133,7 +137,7 @@ class Scheduler {
   bool unlist_idle(Worker& worker) noexcept;  // false: somebody took it out and counted it as searching
   [[nodiscard]] bool work_visible() const noexcept;
 
-  SchedulerOptions options_;  // as made, but for the network of a Simulation
+  SchedulerOptions options_;  // as made, but for the network and files of a Simulation
   StackDepot stacks_;
   OverflowWatch overflow_watch_;
   FiberPool::Owner pool_ = FiberPool::create();

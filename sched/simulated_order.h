@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "sched/fiber.h"
 
@@ -26,6 +27,12 @@ class SimulatedOrder {
     trace += std::to_string(fiber.id);
     trace += ' ';
     trace += fiber.name;
+    trace += '\n';
+  }
+  void note(std::int64_t now_ns, std::string_view text) {
+    trace += std::to_string(now_ns);
+    trace += " - ";
+    trace += text;
     trace += '\n';
   }
 

@@ -59,7 +59,13 @@ Status Simulation::run(std::move_only_function<void()> main) {
 }
 
 void Simulation::use_network(io::Network& network) noexcept { impl_->scheduler->use_network(network); }
+void Simulation::use_files(io::FileSystem& files) noexcept { impl_->scheduler->use_files(files); }
 Clock& Simulation::clock() noexcept { return *impl_; }
 const std::string& Simulation::trace() const noexcept { return impl_->order.trace; }
+
+void Simulation::note(std::string_view text) {
+  Worker* worker = current_worker();
+  if (worker != nullptr && worker->simulated()) worker->order()->note(worker->scheduler().now_ns(), text);
+}
 
 }  // namespace weft::sched

@@ -7,7 +7,8 @@
 // place where another ready fiber may be drawn to go first; sleeps and deadlines cost no time, the clock jumps when nobody is
 // ready. The same seed and the same program give the same trace, byte for byte. So a race is searched for by trying seeds and
 // then replayed by its seed. Blocking calls and file I/O are made where they stand; what would wait for a real pipe or socket
-// fails with kUnsupported.
+// fails with kUnsupported. Sockets and files can be simulated, too:
+// simulated_network.h, simulated_files.h.
 //
 // Not modelled: two fibers at once within code that has no such place. Thread-safety: of one thread; several simulations may
 // run on several threads. Tests: tests/sched/simulation_test.cc.
@@ -17,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "kernel/clock.h"
 #include "kernel/result.h"
@@ -24,6 +26,7 @@
 namespace weft::sched {
 
 namespace io {
+class FileSystem;
 class Network;
 }
 
@@ -40,10 +43,14 @@ class Simulation {
 
   // Before run(): what sockets are connected by. Without one they cannot be made (kUnsupported). It must outlive run().
   void use_network(io::Network& network) noexcept;
+  // Likewise, what files are opened from. Without one they are the machine's own, each call made where it stands.
+  void use_files(io::FileSystem& files) noexcept;
   // Virtual: monotonic() starts at zero, wall() at 2000-01-01.
   Clock& clock() noexcept;
-  // One line for each switch: virtual time in nanoseconds, fiber id, fiber name.
+  // One line for each switch: virtual time in nanoseconds, fiber id, fiber name. And one for each note: virtual time, "-", text.
   [[nodiscard]] const std::string& trace() const noexcept;
+  // A line in the trace of the simulation that the caller is in; in none: no effect.
+  static void note(std::string_view text);
 
  private:
   struct Impl;

@@ -38,10 +38,13 @@ TEST_P(Files, AreMadeLookedAtAndClosed) {
     const int number = file->get();
     EXPECT_TRUE(io::close(std::move(*file)).has_value());
     EXPECT_EQ(fcntl(number, F_GETFD), -1);
-    EXPECT_EQ(unlinkat(directory->get(), name.c_str(), 0), 0);
+    EXPECT_TRUE(io::rename("/tmp/" + name, "/tmp/" + name + "-new").has_value());
     auto gone = io::stat("/tmp/" + name);
     EXPECT_EQ(gone.error(), Errc::kNotFound);
     EXPECT_NE(gone.error().message().find(name), std::string::npos);
+    EXPECT_TRUE(io::unlink("/tmp/" + name + "-new").has_value());
+    EXPECT_EQ(io::unlink("/tmp/" + name + "-new").error(), Errc::kNotFound);
+    EXPECT_EQ(io::rename("/tmp/" + name, "/tmp/x").error(), Errc::kNotFound);
     EXPECT_FALSE(io::close(io::Descriptor(-1)).has_value());
   });
   EXPECT_EQ(open_descriptors(), before);
