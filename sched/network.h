@@ -1,4 +1,4 @@
-// sched/network.h - what stands between sockets and the kernel when it is not the kernel: the door for a simulated network.
+// sched/network.h - what stands between sockets and the kernel when it is not the kernel: the door for a simulated network (simulated_network.h).
 //
 //   Stream, Listener, Datagrams  ->  the kernel's sockets
 //                                ->  [Network], where the runtime has one (Runtime::Options::network, Simulation::use_network)

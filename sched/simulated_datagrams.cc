@@ -16,7 +16,8 @@ constexpr std::size_t kMostBytes = 65'507;  // of one UDP datagram over IPv4
 
 void SimulatedMailbox::put(std::int64_t arrives_ns, Message message) {
   bytes += message.bytes.size();
-  if (messages.emplace(arrives_ns, std::move(message)) == messages.begin()) changed.notify();
+  const auto put_in = messages.emplace(arrives_ns, std::move(message));
+  if (put_in == messages.begin()) changed.notify();  // it waits for the first
 }
 
 void SimulatedMailbox::lose_from(const SimulatedHost& sender) {

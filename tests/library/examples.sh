@@ -45,5 +45,14 @@ says "20 clients, 2000 echoes" "$bin/echo" --clients 20 --messages 100 "$address
 kill -TERM "$server"
 wait "$server" || fail "the echo server does not end well: $(cat "$WEFT_TMP/address")"
 tail -n 1 "$WEFT_TMP/address" | grep -q '^served 20 connections$' || fail "the echo server says: $(cat "$WEFT_TMP/address")"
-for name in walk pipeline echo; do "$bin/$name" --help | grep -q "^usage: $name" || fail "$name --help"; done
+# A simulation finds what was planted by a seed, gives the same trace again, and finds nothing where it is repaired.
+if "$bin/lease" >"$WEFT_TMP/says"; then fail "lease loses no update: $(cat "$WEFT_TMP/says")"; fi
+grep -q '^seed [0-9]* loses an update: lease --seed' "$WEFT_TMP/says" || fail "lease says: $(cat "$WEFT_TMP/says")"
+seed=$(sed -n 's/.*--seed //p' "$WEFT_TMP/says")
+if "$bin/lease" --seed "$seed" >"$WEFT_TMP/replay"; then fail "lease --seed $seed loses no update"; fi
+tail -n 1 "$WEFT_TMP/replay" | grep -q '^and again the same trace$' || fail "lease --seed $seed: $(tail -n 1 "$WEFT_TMP/replay")"
+"$bin/lease" --fixed | grep -q '^1000 seeds, [0-9]* updates, none lost$' || fail "lease --fixed loses an update"
+echo "ok  lease"
+
+for name in walk pipeline echo lease; do "$bin/$name" --help | grep -q "^usage: $name" || fail "$name --help"; done
 echo "examples are as they should be"

@@ -217,6 +217,7 @@ Arrived datagrams(std::uint64_t seed, const LinkOptions& link, int count, std::s
           return;
         }
         EXPECT_EQ(got->size_bytes, 1U);
+        EXPECT_LT(now(), 10ms) << "as soon as it is there";
         EXPECT_EQ(got->from, cluster.a.address(8));
         arrived.numbers.push_back(std::to_integer<int>(into[0]));
       }
