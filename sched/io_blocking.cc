@@ -151,8 +151,8 @@ std::uint32_t events_of(const UringRequest& request) noexcept { return writes(re
                                    static_cast<int>(request.length), reinterpret_cast<const char*>(request.offset),
                                    request.op_flags));
     case UringOp::kUnlinkat:
-      return result_of(::unlinkat(request.fd, reinterpret_cast<const char*>(request.address),
-                                  static_cast<int>(request.op_flags)));
+      return result_of(
+          ::unlinkat(request.fd, reinterpret_cast<const char*>(request.address), static_cast<int>(request.op_flags)));
     case UringOp::kClose: return result_of(::close(request.fd));
     default: return -EOPNOTSUPP;
   }

@@ -42,7 +42,7 @@ class OffloadPool;
 namespace io {
 class FileSystem;
 class Network;
-}
+}  // namespace io
 
 struct SchedulerOptions {
   std::string name = "weft";

@@ -28,7 +28,7 @@ namespace weft::sched {
 namespace io {
 class FileSystem;
 class Network;
-}
+}  // namespace io
 
 class Simulation {
  public:
