@@ -1,6 +1,6 @@
 # sched/weft-gdb.py - shows gdb the fibers of a program that uses Weft's scheduler: a living process or a core.
 #
-#   (gdb) source weft-gdb.py
+#   (gdb) source weft-gdb.py      installed as PREFIX/share/weft/weft-gdb.py; with PREFIX=/usr and the shared library not needed
 #   (gdb) weft fibers             all fibers: state, what each waits for, where
 #   (gdb) weft bt 17              the backtrace of a fiber, by its number or name; "weft bt all": of every one
 #

@@ -6,6 +6,8 @@
 #   PREFIX/lib/libweft-*.a, PREFIX/include/weft/               libraries; #include <weft/sched.h>, <weft/kernel/uuid.h>
 #   PREFIX/lib/libweft-sched.so*                               the scheduler as a shared library, too
 #   PREFIX/lib/pkgconfig/weft-*.pc, PREFIX/lib/cmake/weft/     weft-kernel, weft-sched, weft-sched-static ...; weft::kernel ...
+#   PREFIX/share/weft/weft-gdb.py                              fibers in gdb: (gdb) source
+#   PREFIX/share/gdb/auto-load/PREFIX/lib/...-gdb.py           does that by itself for the shared library; gdb looks there if PREFIX=/usr
 #   PREFIX/share/man/manN/                                     tools/man/*.N
 #
 # Of sched/ only what sched/sched.h includes is installed; the rest is its own affair. PART=sched leaves all other things out: a
@@ -139,6 +141,7 @@ if [ "$PART" = all ]; then
 fi
 
 soname=libweft-sched.so.${VERSION%%.*}
+auto_load=$PREFIX/share/gdb/auto-load$PREFIX/lib  # gdb: its own folder, and the path of the library
 for layer in kernel sched mem fs net; do
   if [ "$PART" != all ] && [ "$PART" != "$layer" ]; then continue; fi
   built "$layer" || [ "$mode" = uninstall ] || continue
@@ -151,6 +154,14 @@ for layer in kernel sched mem fs net; do
     put 644 "$BUILD/lib/libweft-sched.so.$VERSION" "$root/lib/libweft-sched.so.$VERSION"
     link_to "libweft-sched.so.$VERSION" "$root/lib/$soname"
     link_to "$soname" "$root/lib/libweft-sched.so"
+    put 644 sched/weft-gdb.py "$root/share/weft/weft-gdb.py"
+    put 644 - "$DESTDIR$auto_load/libweft-sched.so.$VERSION-gdb.py" <<PY
+import os
+
+import gdb
+
+gdb.execute("source " + os.path.join(os.path.dirname(gdb.current_objfile().filename), "../share/weft/weft-gdb.py"))
+PY
     # Libs.private and no Requires.private: who links the shared one needs no headers of what is inside.
     pkg_config weft-sched "$(about sched)" "Cflags: -I\${includedir} -pthread
 Libs: -L\${libdir} -lweft-sched -pthread
@@ -199,8 +210,9 @@ done
 
 if [ "$mode" = uninstall ]; then
   # Folders of ours only, once they are empty.
-  for folder in "$root/include/weft" "$root/lib/cmake/weft"; do
+  for folder in "$root/include/weft" "$root/lib/cmake/weft" "$root/share/weft"; do
     if [ -d "$folder" ]; then find "$folder" -depth -type d -empty -delete; fi
   done
+  if [ -d "$DESTDIR$auto_load" ]; then rmdir -p --ignore-fail-on-non-empty "$DESTDIR$auto_load"; fi
 fi
 echo "${mode}ed $count files under $root"
