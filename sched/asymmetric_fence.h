@@ -6,7 +6,8 @@
 // One of the two sees the other, as with a sequentially consistent fence on both sides. The light one only keeps the compiler
 // in order; the heavy one makes the kernel run a full fence on every processor that runs a thread of this process
 // (membarrier(2), PRIVATE_EXPEDITED: about 2 us). Where the kernel has none, both are fences.
-// Thread-safe. Tests: with the scheduler's stress tests.
+// Thread-safe. Tests: with the scheduler's stress tests; the two uses of it in every interleaving: tests/sched/parking_model_test.cc
+// and raid_model_test.cc.
 #pragma once
 
 #include <atomic>

@@ -9,7 +9,7 @@
 // ask for it again: a writer between the two would stop both.
 //
 // One with a rank is checked against the order of locks in sanitizer builds: see sched/lock_place.h.
-// Tests: tests/sched/mutex_test.cc.
+// Tests: tests/sched/mutex_test.cc; in every interleaving: mutex_model_test.cc.
 #pragma once
 
 #include <atomic>

@@ -10,6 +10,7 @@
 //                  takes those locks to get out of the structures before it returns
 //              W3  park() returns only after resume()
 // Locks: none of its own. Structures may hold their spinlock over claim() and resume(); neither parks.
+// Tests: with all that waits; in every interleaving: tests/sched/parking_model_test.cc.
 #pragma once
 
 #include <atomic>

@@ -8,7 +8,8 @@
 //
 // Invariants   D1  top_ only grows; whoever raises it has what was there
 //              D2  entries in [top_, bottom_) are in the deque; only the owner writes entries and bottom_
-// push() may allocate. Never parks. Tests: tests/sched/work_deque_test.cc.
+// push() may allocate. Never parks. Tests: tests/sched/work_deque_test.cc; in every
+// interleaving, with late and reordered stores: deque_model_test.cc.
 #pragma once
 
 #include <atomic>

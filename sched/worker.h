@@ -21,7 +21,7 @@
 //              R3  `this` is not touched after a switch, nor after anything else that runs a fiber: the caller may be on
 //                  another worker by then
 // Thread-safety: of its own thread, but for post(), wake(), counters and what thieves do.
-// Tests: tests/sched/runtime_test.cc, stress_test.cc.
+// Tests: tests/sched/runtime_test.cc, stress_test.cc; in every interleaving: parking_model_test.cc (R2), raid_model_test.cc (next_).
 #pragma once
 
 #include <array>
