@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "sched/inspect.h"
 #include "sched/scheduling.h"
 
 namespace weft::sched {
@@ -31,6 +32,19 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t change) noexcept {
 Classes::Classes() noexcept
     : serial_(last_serial.fetch_add(1, std::memory_order_relaxed) + 1),
       ordinary_("ordinary", GroupState::kDefaultShares) {}
+
+std::vector<GroupReport> Classes::groups() {
+  std::vector<GroupReport> groups;
+  groups.reserve(16);
+  const std::lock_guard guard(lock_);
+  for (const GroupState* group : active_)
+    groups.push_back({.name = group->name,
+                      .shares = group->shares.load(std::memory_order_relaxed),
+                      .active = group->active,
+                      .queued = group->ready.size(),
+                      .virtual_ns = group->virtual_ns});
+  return groups;
+}
 
 // --- Queues ---------------------------------------------------------------------------------------------------------
 

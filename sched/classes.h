@@ -33,6 +33,8 @@
 
 namespace weft::sched {
 
+struct GroupReport;
+
 class Classes {
  public:
   // How long one goes on before another is considered: ordinary fibers together, and a fiber that calls checkpoint().
@@ -87,6 +89,11 @@ class Classes {
   [[nodiscard]] bool has_any() const noexcept { return any_ready_.load(std::memory_order_acquire) != 0; }
   // The same, or that this one must.
   [[nodiscard]] bool has_for(unsigned worker) noexcept;
+
+  // For people.
+  [[nodiscard]] std::vector<GroupReport> groups();
+  [[nodiscard]] std::uint64_t high_ready() const noexcept { return high_ready_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t idle_ready() const noexcept { return idle_ready_.load(std::memory_order_relaxed); }
 
   // Queues a fiber that is not ordinary. `lane`: the worker that must run it, or LanedQueue::kAnyWorker. `came`: from a wait or
   // spawn, not by a yield.

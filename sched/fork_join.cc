@@ -70,7 +70,7 @@ void ForkFrame::await(bool ask_to_stop) noexcept {
       asked->request_stop();
       asked->unref();
     }
-    const Outcome outcome = wait.park("fork", Deadline::never(), !ask_to_stop);
+    const Outcome outcome = wait.park("fork", Deadline::never(), !ask_to_stop, this);
     const std::lock_guard guard(lock);
     waiter = nullptr;
     if (outcome == Outcome::kCancelled) ask_to_stop = true;

@@ -31,6 +31,7 @@ class LanedQueue {
     return any_.head != nullptr || (worker < own_.size() && own_[worker].head != nullptr);
   }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return count_; }
   // When it was pushed; of none: the greatest number.
   [[nodiscard]] std::uint64_t first_order(unsigned worker) const noexcept;
   // Of those that any worker may run.

@@ -53,6 +53,12 @@ std::string worker_text(std::size_t index, const WorkerCounters& worker) {
          count_of(worker.completed, "completed, ") + count_of(worker.enters, "enters\n");
 }
 
+std::string group_text(const GroupReport& group) {
+  return "  group \"" + printable(group.name) + "\": " + count_of(group.shares, "shares, ") +
+         count_of(group.active, "active, ") + count_of(group.queued, "queued, virtual time ") +
+         duration(static_cast<std::uint64_t>(group.virtual_ns)) + "\n";
+}
+
 std::string fiber_text(const FiberReport& fiber) {
   std::string text = "  fiber " + std::to_string(fiber.id) + " \"" + printable(fiber.name) + "\" " + fiber.state;
   if (!fiber.wait_reason.empty()) {
@@ -139,6 +145,16 @@ std::string fiber_json(const FiberReport& fiber) {
   return object.text();
 }
 
+std::string group_json(const GroupReport& group) {
+  return Object()
+      .add("name", group.name)
+      .add("shares", group.shares)
+      .add("active", group.active)
+      .add("queued", group.queued)
+      .add("virtual_ns", static_cast<std::uint64_t>(group.virtual_ns))
+      .text();
+}
+
 std::string stack_json(const StackReport& stack) {
   Object object;
   object.add("stack_bytes", stack.stack_bytes).add("made", stack.made).add("in_use", stack.in_use);
@@ -173,6 +189,9 @@ std::string to_text(const RuntimeReport& report) {
                      " fibers, " + std::to_string(report.workers.size()) + " workers, " +
                      std::to_string(report.stacks) + " stacks\n";
   for (std::size_t i = 0; i < report.workers.size(); ++i) text += worker_text(i, report.workers[i]);
+  for (const GroupReport& group : report.groups) text += group_text(group);
+  if (report.high_queued != 0) text += "  class high: " + count_of(report.high_queued, "queued\n");
+  if (report.idle_queued != 0) text += "  class idle: " + count_of(report.idle_queued, "queued\n");
   text += latency_text("ready to running", report.ready_to_running);
   text += latency_text("slices", report.slices);
   for (const StackReport& stack : report.stack_sizes) {
@@ -190,6 +209,9 @@ std::string to_json(const RuntimeReport& report) {
   Object object;
   object.add("name", report.name).add("stacks", report.stacks);
   object.raw("workers", array_of(report.workers, worker_json));
+  if (!report.groups.empty()) object.raw("groups", array_of(report.groups, group_json));
+  if (report.high_queued != 0) object.add("high_queued", report.high_queued);
+  if (report.idle_queued != 0) object.add("idle_queued", report.idle_queued);
   if (report.ready_to_running.count != 0) object.raw("ready_to_running", latency_json(report.ready_to_running));
   if (report.slices.count != 0) object.raw("slices", latency_json(report.slices));
   if (!report.stack_sizes.empty()) object.raw("stack_sizes", array_of(report.stack_sizes, stack_json));

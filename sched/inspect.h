@@ -51,10 +51,12 @@ struct WorkerCounters {
 struct FiberReport {
   std::uint64_t id = 0;
   std::string name;
-  std::uint64_t spawned_by = 0;     // a fiber's id; 0: a plain thread
-  std::string state;                // "queued" (ready to run), "running", "parked", "ended"
-  std::string wait_reason;          // of a parked one: "mutex", "sleep", "io" ...
-  std::uintptr_t waits_for = 0;     // the address of that mutex or whatever it is, where it is known
+  std::uint64_t spawned_by = 0;  // a fiber's id; 0: a plain thread
+  std::string state;             // "queued" (ready to run), "running", "parked", "ended"
+  std::string wait_reason;       // of a parked one: "mutex", "sleep", "io" ...
+  // The address of that mutex or whatever it is, where it is known: of a select its first channel (by address), of I/O the request as
+  // the kernel knows it (its user_data), of an offloaded call the job.
+  std::uintptr_t waits_for = 0;
   std::int64_t parked_for_ns = -1;  // of a parked one
   std::int64_t ends_in_ns = -1;     // its deadline; -1: it has none
   int pinned_to = -1;
@@ -83,9 +85,21 @@ struct ReportOptions {
   bool stack_depths = false;  // asks the kernel which pages have memory
 };
 
+// A scheduling group with a fiber that is ready or runs.
+struct GroupReport {
+  std::string name;  // "ordinary": of all fibers for which nothing was said, once there is another
+  std::uint64_t shares = 0;
+  std::uint64_t active = 0;     // fibers that are ready or run; of the ordinary ones: workers that have some
+  std::uint64_t queued = 0;     // those of them that are ready; ordinary ones are in the workers' counts
+  std::int64_t virtual_ns = 0;  // CPU time over shares, by those of 100: who has the least is next
+};
+
 struct RuntimeReport {
   std::string name;
   std::vector<WorkerCounters> workers;
+  std::vector<GroupReport> groups;
+  std::uint64_t high_queued = 0;  // ready fibers of the high class, and of the idle one
+  std::uint64_t idle_queued = 0;
   std::vector<FiberReport> fibers;  // by id
   std::uint64_t stacks = 0;         // that exist, in use or not
   std::vector<StackReport> stack_sizes;

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "sched/budget.h"
 #include "sched/current.h"
 #include "sched/file_system.h"
 #include "sched/offload.h"
@@ -90,7 +91,7 @@ void perform_by_ring(std::span<Call> calls) noexcept {
     ops[i].batch = &batch;
     reactor.prepare(calls[i].request, &ops[i]);
   }
-  batch.waiter.park("io");
+  batch.waiter.park("io", Deadline::never(), false, ops);
   for (std::size_t i = 0; i < calls.size(); ++i) calls[i].result = ops[i].result;
 }
 
@@ -102,7 +103,7 @@ Result<std::int32_t> request_until(const UringRequest& request, Deadline deadlin
   Waiter waiter;
   op.waiter = &waiter;
   home->reactor().prepare(request, &op);
-  const Outcome outcome = waiter.park("io", deadline, true);
+  const Outcome outcome = waiter.park("io", deadline, true, &op);
   if (outcome == Outcome::kNotified) return op.result;
 
   Waiter last;
@@ -115,8 +116,8 @@ Result<std::int32_t> request_until(const UringRequest& request, Deadline deadlin
   cancel.complete = &CancelOp::finish;
   cancel.target = &op;
   home->post_cancel(cancel);
-  cancel.waiter.park("io");
-  last.park("io");
+  cancel.waiter.park("io", Deadline::never(), false, &cancel);
+  last.park("io", Deadline::never(), false, &op);
   // What came through before the cancel must not get lost.
   if (op.result >= 0) return op.result;
   return fail(outcome == Outcome::kCancelled ? Errc::kCancelled : Errc::kTimedOut);
@@ -259,10 +260,7 @@ Result<std::int32_t> perform_until(const UringRequest& request, Deadline deadlin
 
 Status cancellation_point() {
   if (stop_requested()) return fail(Errc::kCancelled);
-  Worker* worker = current_worker();
-  if (worker != nullptr && worker->current() != nullptr && !worker->simulated() &&
-      worker->reactor().call_without_wait())
-    yield();
+  spend_budget();
   return {};
 }
 

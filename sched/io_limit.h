@@ -30,7 +30,7 @@ class IoLimit {
       }
       queue_.push_back(waiter);
     }
-    waiter.park("room for io");
+    waiter.park("room for io", Deadline::never(), false, this);
   }
   void leave(std::uint32_t count) noexcept {
     const std::lock_guard guard(lock_);

@@ -63,7 +63,7 @@ void run_blocking(FunctionRef<void()> call) noexcept {
   };
   OffloadPool::Job job{call, done};
   worker->scheduler().offload().submit(job);
-  waiter.park("offload");
+  waiter.park("offload", Deadline::never(), false, &job);
 }
 
 namespace {
@@ -118,7 +118,7 @@ Status run_blocking_until(const std::shared_ptr<DroppableCall>& call, Deadline d
   pending->self = pending;
   pending->waiter = &waiter;
   worker->scheduler().offload().submit(pending->job);
-  const Outcome outcome = waiter.park("offload", deadline, true);
+  const Outcome outcome = waiter.park("offload", deadline, true, pending.get());
   if (outcome == Outcome::kNotified) return {};
   const std::lock_guard guard(pending->lock);
   pending->waiter = nullptr;

@@ -57,11 +57,7 @@ class Reactor {
   [[nodiscard]] std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t enters() const noexcept { return enters_.load(std::memory_order_relaxed); }
 
-  // A fiber whose calls succeed without a wait keeps its worker from the others: true each time it should let them run.
-  [[nodiscard]] bool call_without_wait() noexcept { return ++calls_without_wait_ % kCallsInARow == 0; }
-
  private:
-  static constexpr std::uint32_t kCallsInARow = 32;
   Reactor() = default;
   void arm_wakeup() noexcept;
   void deliver() noexcept;
@@ -70,7 +66,6 @@ class Reactor {
   std::optional<Uring> ring_;
   std::optional<EpollSet> epoll_;  // one of the two
   bool open_files_only_ = false;
-  std::uint32_t calls_without_wait_ = 0;
   int wake_fd_ = -1;
   static void bump(std::atomic<std::uint64_t>& counter) noexcept {
     counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);

@@ -127,6 +127,9 @@ RuntimeReport Scheduler::report(const ReportOptions& options) const {
   }
   report.ready_to_running = summary(waits);
   report.slices = summary(slices);
+  report.groups = classes_.groups();
+  report.high_queued = classes_.high_ready();
+  report.idle_queued = classes_.idle_ready();
   FiberReporter reporter(options, now_ns(), options_.simulated);
   pool_->for_each([&](const FiberState& fiber) {
     if (fiber.phase.load(std::memory_order_relaxed) != FiberPhase::kEnded)

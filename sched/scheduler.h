@@ -149,7 +149,7 @@ class Scheduler {
   Injector injector_;
   Injector stackless_;  // fibers that cannot begin until a stack comes back
   std::atomic<std::uint64_t> stackless_count_{0};
-  Classes classes_;
+  mutable Classes classes_;  // a report takes its lock
   std::atomic<std::uint32_t> idle_{0};
   Spinlock idle_lock_;
   std::vector<Worker*> idle_workers_;  // guarded by idle_lock_

@@ -84,7 +84,7 @@ class Selection {
       one->queue().push_back(one->wait_);
     }
     unlock();
-    const Outcome outcome = waiter.park("select", deadline, true);
+    const Outcome outcome = waiter.park("select", deadline, true, channels_.empty() ? nullptr : channels_.front());
     std::size_t chosen = cases_.size();
     for (std::size_t i = 0; i < cases_.size(); ++i) {
       SelectCase& one = *cases_[i];

@@ -10,11 +10,17 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "sched/channel.h"
+#include "sched/descriptor.h"
 #include "sched/io.h"
 #include "sched/mutex.h"
+#include "sched/offload.h"
 #include "sched/runtime.h"
 #include "sched/sanitizers.h"
+#include "sched/scheduling.h"
+#include "sched/select.h"
 #include "sched/semaphore.h"
+#include "tests/sched/io_modes.h"
 
 namespace weft::sched {
 namespace {
@@ -70,6 +76,75 @@ TEST(Inspect, ShowsEachFiberWithItsNameStateAndReason) {
   report = runtime->report();
   EXPECT_EQ(report.workers.size(), 2U);
   EXPECT_TRUE(std::any_of(report.workers.begin(), report.workers.end(), [](const auto& w) { return w.switches > 0; }));
+}
+
+TEST(Inspect, ShowsWhoHasWhichSharesAndHowManyAreReady) {
+  auto runtime = Runtime::create({.workers = 1});
+  ASSERT_TRUE(runtime.has_value());
+  RuntimeReport report;
+  runtime->block_on([&] {
+    Group bulk("bulk \"x\"", 25);
+    std::vector<Fiber> fibers;
+    fibers.reserve(5);
+    for (int i = 0; i < 3; ++i) fibers.push_back(spawn({.name = "merge", .group = bulk}, [] {}));
+    fibers.push_back(spawn({.name = "beat", .scheduling_class = SchedulingClass::kHigh}, [] {}));
+    fibers.push_back(spawn({.name = "scrub", .scheduling_class = SchedulingClass::kIdle}, [] {}));
+    report = runtime->report();  // the only worker is here
+    for (Fiber& fiber : fibers) fiber.join();
+  });
+  const auto bulk = std::find_if(report.groups.begin(), report.groups.end(),
+                                 [](const GroupReport& group) { return group.name == "bulk \"x\""; });
+  ASSERT_NE(bulk, report.groups.end());
+  EXPECT_EQ(bulk->shares, 25U);
+  EXPECT_EQ(bulk->active, 3U);
+  EXPECT_EQ(bulk->queued, 3U);
+  EXPECT_EQ(report.high_queued, 1U);
+  EXPECT_EQ(report.idle_queued, 1U);
+  EXPECT_NE(to_text(report).find("  group \"bulk \"x\"\": 25 shares, 3 active, 3 queued, virtual time "),
+            std::string::npos)
+      << to_text(report);
+  EXPECT_NE(to_text(report).find("  class high: 1 queued\n"), std::string::npos);
+  const json parsed = json::parse(to_json(report));
+  const auto group = std::find_if(parsed["groups"].begin(), parsed["groups"].end(),
+                                  [](const json& one) { return one["name"] == "bulk \"x\""; });
+  ASSERT_NE(group, parsed["groups"].end());
+  EXPECT_EQ((*group)["queued"], 3);
+  EXPECT_EQ((*group)["shares"], 25);
+  EXPECT_TRUE(group->contains("virtual_ns"));
+  EXPECT_EQ(parsed["high_queued"], 1);
+  EXPECT_EQ(parsed["idle_queued"], 1);
+}
+
+TEST(Inspect, NamesTheAddressOfWhatSelectsIoAndOffloadedCallsWaitFor) {
+  auto runtime = Runtime::create({.workers = 2});
+  ASSERT_TRUE(runtime.has_value());
+  Channel<int> channel(1);
+  auto pipe = std::move(*io::make_pipe());
+  std::atomic<bool> go_on{false};
+  Fiber chooser = runtime->spawn("chooser", [&] {
+    EXPECT_TRUE(select(Deadline::never(), on_receive(channel, [](const Result<int>&) {})).has_value());
+  });
+  Fiber reader = runtime->spawn("reader", [&] {
+    std::byte into{};
+    EXPECT_EQ(io::read_some(pipe.read.get(), {&into, 1}).value(), 1U);
+  });
+  Fiber caller = runtime->spawn("caller", [&] {
+    blocking([&] {
+      while (!go_on.load()) usleep(1000);
+    });
+  });
+  const RuntimeReport report = report_when(*runtime, {}, [](const auto& r) {
+    return is_parked(r, "chooser") && is_parked(r, "reader") && is_parked(r, "caller");
+  });
+  EXPECT_EQ(find(report, "chooser")->waits_for, reinterpret_cast<std::uintptr_t>(static_cast<ChannelCore*>(&channel)));
+  EXPECT_EQ(find(report, "reader")->wait_reason, "io");
+  EXPECT_NE(find(report, "reader")->waits_for, 0U);
+  EXPECT_EQ(find(report, "caller")->wait_reason, "offload");
+  EXPECT_NE(find(report, "caller")->waits_for, 0U);
+  EXPECT_TRUE(channel.send(1).has_value());
+  EXPECT_TRUE(io::write_some(pipe.write.get(), bytes_of("x")).has_value());
+  go_on = true;
+  for (Fiber* fiber : {&chooser, &reader, &caller}) fiber->join();
 }
 
 [[gnu::noinline]] void inner_place_of_the_wait(Semaphore& gate) {
