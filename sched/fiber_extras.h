@@ -1,4 +1,4 @@
-// sched/fiber_extras.h - what only some fibers need: a std::stop_source, fiber-local values. Internal to sched/.
+// sched/fiber_extras.h - what only some fibers need: a std::stop_source, fiber-local values, a set of workers. Internal to sched/.
 //
 // Made when first asked for, so a fiber that never asks carries one null pointer. Ends with the body, on the fiber.
 //
@@ -50,6 +50,7 @@ class LocalValues {
 struct FiberExtras {
   std::stop_source stop{std::nostopstate};
   LocalValues locals;
+  std::vector<unsigned> workers;  // that alone may run it, from its spawn on; empty: any
 
   // The calling fiber's own, made if there are none.
   static FiberExtras& of(FiberState& self);

@@ -10,6 +10,7 @@
 #include "sched/after_fork.h"
 #include "sched/asymmetric_fence.h"
 #include "sched/current.h"
+#include "sched/fiber_extras.h"
 #include "sched/hog_watch.h"
 #include "sched/offload.h"
 #include "sched/probes.h"
@@ -179,6 +180,8 @@ FiberState* Scheduler::spawn(std::string_view name, Body body, int worker_index,
   const FiberState* parent = inside ? here->current() : nullptr;
   if (scheduling != nullptr || (parent != nullptr && parent->classed)) [[unlikely]]
     fiber->begin_scheduling(parent, scheduling, classes_.serial());
+  if (scheduling != nullptr && !scheduling->workers.empty()) [[unlikely]]
+    restrict(*fiber, scheduling->workers);
   if (inside) [[likely]] {
     here->push_spawned(fiber);
     return fiber;
@@ -228,10 +231,9 @@ void Scheduler::make_ready(FiberState* fiber) noexcept {
   if (outside_observer_.tracing() || options_.measure_latencies) [[unlikely]]
     outside_observer_.becomes_ready(*fiber, TraceKind::kWake, nullptr, now_ns());
   fiber->phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
-  Worker* home = fiber->pinned.load(std::memory_order_relaxed);
   if (fiber->classed) [[unlikely]] {
     queue_classed(fiber, true);
-  } else if (home != nullptr) {
+  } else if (Worker* home = home_of(*fiber)) {
     home->post(fiber);
   } else {
     injector_.push(fiber);
@@ -240,8 +242,38 @@ void Scheduler::make_ready(FiberState* fiber) noexcept {
   outside_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
+Worker* Scheduler::home_of(FiberState& fiber) noexcept {
+  Worker* home = fiber.pinned.load(std::memory_order_relaxed);
+  return home != nullptr && fiber.roams ? choose_home(fiber, *home) : home;
+}
+
+// A fiber of several workers is bound to one of them each time it is made ready, so that nothing but this knows of sets, and a
+// fiber that may run anywhere pays nothing. To one that has nothing to do; else to this one; else where it was.
+Worker* Scheduler::choose_home(FiberState& fiber, Worker& last) noexcept {
+  Worker* chosen = &last;
+  for (const unsigned index : fiber.extras->workers) {
+    Worker* worker = workers_[index].get();
+    if (worker->looks_free()) {
+      chosen = worker;
+      break;
+    }
+    if (worker == current_worker()) chosen = worker;
+  }
+  fiber.pinned.store(chosen, std::memory_order_relaxed);
+  return chosen;
+}
+
+void Scheduler::restrict(FiberState& fiber, std::span<const unsigned> workers) {
+  for (const unsigned index : workers) WEFT_CHECK(index < worker_count());
+  WEFT_CHECK(fiber.pinned.load(std::memory_order_relaxed) == nullptr);
+  if (fiber.extras == nullptr) fiber.extras = new FiberExtras;
+  fiber.extras->workers.assign(workers.begin(), workers.end());
+  fiber.pinned.store(workers_[workers.front()].get(), std::memory_order_relaxed);
+  fiber.roams = true;
+}
+
 void Scheduler::queue_classed(FiberState* fiber, bool came) noexcept {
-  Worker* home = fiber->pinned.load(std::memory_order_relaxed);
+  Worker* home = home_of(*fiber);
   classes_.push(fiber, home != nullptr ? static_cast<int>(home->index()) : LanedQueue::kAnyWorker, came);
   if (home == nullptr) {
     notify_one();

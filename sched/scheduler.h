@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -123,6 +124,9 @@ class Scheduler {
   void start_watchdog();
   void watch();
   void look_for_hog(HogWatch& hogs, Worker& worker);
+  [[nodiscard]] Worker* home_of(FiberState& fiber) noexcept;  // where it must run, now that it is ready; null: anywhere
+  Worker* choose_home(FiberState& fiber, Worker& last) noexcept;
+  void restrict(FiberState& fiber, std::span<const unsigned> workers);
   void queue_classed(FiberState* fiber, bool came) noexcept;    // Classes::push(), and a worker that is awake for it
   static void ended(FiberState* fiber, Worker& here) noexcept;  // by the worker that ran it
   void tell_closer() noexcept;

@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -68,6 +69,7 @@ struct SpawnOptions {
   std::optional<SchedulingClass> scheduling_class{};  // none: the spawner's
   std::size_t stack_bytes = 0;                        // 0: the runtime's usual; else rounded up to a power of two
   std::optional<unsigned> worker{};                   // none: any; else it runs there only
+  std::span<const unsigned> workers{};                // empty: any; else it runs on these only; not both
 };
 
 Fiber spawn(const SpawnOptions& options, Body body);

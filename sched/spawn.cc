@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <thread>
+#include <utility>
 
 #include "kernel/check.h"
 #include "sched/current.h"
@@ -126,13 +127,18 @@ bool on_fiber() noexcept { return current_fiber() != nullptr; }
 
 NoMigrate::NoMigrate() noexcept {
   FiberState* fiber = current_fiber();
-  if (fiber == nullptr || fiber->pinned.load(std::memory_order_relaxed) != nullptr) return;
+  if (fiber == nullptr) return;
+  if (fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
+    stopped_roaming_ = std::exchange(fiber->roams, false);
+    return;
+  }
   fiber->pinned.store(current_worker(), std::memory_order_relaxed);
   pinned_here_ = true;
 }
 
 NoMigrate::~NoMigrate() {
   if (pinned_here_) current_fiber()->pinned.store(nullptr, std::memory_order_relaxed);
+  if (stopped_roaming_) current_fiber()->roams = true;
 }
 
 }  // namespace weft::sched

@@ -77,6 +77,7 @@ class NoMigrate {
 
  private:
   bool pinned_here_ = false;
+  bool stopped_roaming_ = false;
 };
 
 }  // namespace weft::sched

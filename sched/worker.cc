@@ -363,8 +363,7 @@ void Worker::push_woken(FiberState* fiber) noexcept {
     scheduler_.queue_classed(fiber, true);
     return;
   }
-  Worker* home = fiber->pinned.load(std::memory_order_relaxed);
-  if (home != nullptr) {
+  if (Worker* home = scheduler_.home_of(*fiber)) {
     if (home != this) {
       home->post(fiber);
       return;

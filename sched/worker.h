@@ -121,6 +121,7 @@ class Worker {
   [[nodiscard]] std::uint64_t switches() const noexcept { return switches_.load(std::memory_order_relaxed); }
   [[nodiscard]] FiberState* watched_current() const noexcept { return current_.load(std::memory_order_acquire); }
   [[nodiscard]] bool asleep() const noexcept { return sleep_.load(std::memory_order_relaxed) == kAsleep; }
+  [[nodiscard]] bool looks_free() const noexcept { return watched_current() == nullptr && inbox_.empty(); }
   [[nodiscard]] bool holds_back() const noexcept {
     return next_.load(std::memory_order_relaxed) != nullptr && !raided_.load(std::memory_order_relaxed);
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <optional>
 #include <random>
@@ -40,6 +41,90 @@ bool comes_true(Condition condition) {
     std::this_thread::sleep_for(1ms);
   }
   return true;
+}
+
+// Many fibers that may run on two of four workers, woken in all ways there are.
+void stay_in(const SpawnOptions& options) {
+  Runtime runtime = make(4);
+  Semaphore gate(0);
+  Mutex mutex;
+  std::array<std::atomic<int>, 4> seen{};
+  std::vector<Fiber> fibers;
+  fibers.reserve(8);
+  const auto note = [&] { ++seen[worker_index()]; };
+  for (int i = 0; i < 8; ++i)
+    fibers.push_back(runtime.spawn(options, [&] {
+      for (int round = 0; round < 100; ++round) {
+        note();
+        yield();
+        note();
+        (void)sleep_for(10us);
+        note();
+        (void)gate.acquire();
+        note();
+        const std::lock_guard guard(mutex);
+        note();
+      }
+    }));
+  Fiber waker = runtime.spawn("waker", [&] {
+    for (int i = 0; i < 400; ++i) {
+      gate.release();
+      yield();
+    }
+  });
+  for (int i = 0; i < 400; ++i) gate.release();
+  for (Fiber& fiber : fibers) fiber.join();
+  waker.join();
+  EXPECT_EQ(seen[0], 0);
+  EXPECT_GT(seen[1], 0);
+  EXPECT_EQ(seen[2], 0);
+  EXPECT_GT(seen[3], 0);
+  EXPECT_EQ(seen[1] + seen[3], 8 * 100 * 5);
+}
+
+TEST(Scheduling, AFiberOfSomeWorkersRunsOnNoOther) {
+  static constexpr unsigned kSome[] = {1, 3};
+  stay_in({.name = "restricted", .workers = kSome});
+  stay_in({.name = "restricted", .group = Group("some", 50), .workers = kSome});
+  stay_in({.name = "restricted", .scheduling_class = SchedulingClass::kHigh, .workers = kSome});
+}
+
+TEST(Scheduling, AFiberOfSomeWorkersGoesToOneThatIsFree) {
+  static constexpr unsigned kBoth[] = {0, 1};
+  Runtime runtime = make(2);
+  std::atomic<unsigned> first{9};
+  std::atomic<unsigned> second{9};
+  Fiber holds = runtime.spawn({.name = "holds", .workers = kBoth}, [&] {
+    first = worker_index();
+    while (second.load() == 9) {}
+  });
+  ASSERT_TRUE(comes_true([&] { return first != 9; }));
+  runtime.spawn({.name = "other", .workers = kBoth}, [&] { second = worker_index(); }).join();
+  holds.join();
+  EXPECT_EQ(first + second, 1U);
+}
+
+TEST(Scheduling, AFiberOfSomeWorkersStaysOnOneUnderNoMigrate) {
+  static constexpr unsigned kBoth[] = {0, 1};
+  Runtime runtime = make(2);
+  std::atomic<bool> stop{false};
+  Fiber other = runtime.spawn("other", [&] {
+    while (!stop) yield();
+  });
+  runtime
+      .spawn({.name = "stays", .workers = kBoth},
+             [&] {
+               const NoMigrate stay;
+               const unsigned here = worker_index();
+               for (int i = 0; i < 200; ++i) {
+                 yield();
+                 (void)sleep_for(10us);
+                 EXPECT_EQ(worker_index(), here);
+               }
+             })
+      .join();
+  stop = true;
+  other.join();
 }
 
 TEST(Scheduling, GroupsShareAWorkerAsTheirSharesSay) {
