@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "sched/json_text.h"
 
@@ -38,6 +39,15 @@ std::string latency_text(const char* name, const LatencyReport& latency) {
          "\n";
 }
 
+constexpr std::pair<const char*, std::uint64_t WorkerCounters::*> kCounters[] = {
+    {"queued", &WorkerCounters::queued},         {"switches", &WorkerCounters::switches},
+    {"parks", &WorkerCounters::parks},           {"spawned", &WorkerCounters::spawned},
+    {"steals", &WorkerCounters::steals},         {"searches", &WorkerCounters::searches},
+    {"injected", &WorkerCounters::injected},     {"sleeps", &WorkerCounters::sleeps},
+    {"wakes_sent", &WorkerCounters::wakes_sent}, {"submitted", &WorkerCounters::submitted},
+    {"completed", &WorkerCounters::completed},   {"enters", &WorkerCounters::enters},
+};
+
 std::string worker_text(std::size_t index, const WorkerCounters& worker) {
   std::string text = "  worker " + std::to_string(index);
   if (worker.running != 0) {
@@ -45,12 +55,14 @@ std::string worker_text(std::size_t index, const WorkerCounters& worker) {
   } else {
     text += worker.asleep ? " asleep" : " awake";
   }
-  return text + ": " + count_of(worker.queued, "queued, ") + count_of(worker.switches, "switches, ") +
-         count_of(worker.parks, "parks, ") + count_of(worker.spawned, "spawned, ") +
-         count_of(worker.steals, "steals, ") + count_of(worker.searches, "searches, ") +
-         count_of(worker.injected, "injected, ") + count_of(worker.sleeps, "sleeps, ") +
-         count_of(worker.wakes_sent, "wakes sent, ") + count_of(worker.submitted, "submitted, ") +
-         count_of(worker.completed, "completed, ") + count_of(worker.enters, "enters\n");
+  text += ':';
+  const char* between = " ";
+  for (const auto& [name, counter] : kCounters) {
+    std::string words(name);
+    std::replace(words.begin(), words.end(), '_', ' ');
+    text += std::exchange(between, ", ") + count_of(worker.*counter, words.c_str());
+  }
+  return text + '\n';
 }
 
 std::string group_text(const GroupReport& group) {
@@ -111,22 +123,10 @@ std::string array_of(const List& list, F&& text_of, const char* between = ",\n  
 }
 
 std::string worker_json(const WorkerCounters& worker) {
-  return Object()
-      .add("switches", worker.switches)
-      .add("parks", worker.parks)
-      .add("spawned", worker.spawned)
-      .add("steals", worker.steals)
-      .add("searches", worker.searches)
-      .add("injected", worker.injected)
-      .add("sleeps", worker.sleeps)
-      .add("wakes_sent", worker.wakes_sent)
-      .add("submitted", worker.submitted)
-      .add("completed", worker.completed)
-      .add("enters", worker.enters)
-      .add("queued", worker.queued)
-      .add("running", worker.running)
-      .raw("asleep", worker.asleep ? "true" : "false")
-      .text();
+  Object object;
+  for (const auto& [name, counter] : kCounters) object.add(name, worker.*counter);
+  object.add("running", worker.running).raw("asleep", worker.asleep ? "true" : "false");
+  return object.text();
 }
 
 std::string fiber_json(const FiberReport& fiber) {
