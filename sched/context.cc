@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <utility>
 
 #include "kernel/check.h"
 #include "sched/exception_state.h"
@@ -136,6 +135,22 @@ void Context::release() noexcept {
   machine_ = nullptr;
 }
 
+void Context::take_over(Context& ended) noexcept {
+  (void)ended;
+#if defined(WEFT_ASAN)
+  bottom_ = ended.bottom_;
+  size_bytes_ = ended.size_bytes_;
+#endif
+#if defined(WEFT_TSAN)
+  tsan_fiber_ = ended.tsan_fiber_;
+  owns_tsan_fiber_ = ended.owns_tsan_fiber_;
+  ended.tsan_fiber_ = nullptr;
+  ended.owns_tsan_fiber_ = false;
+#endif
+  ended.machine_ = nullptr;
+  machine_ = nullptr;
+}
+
 void Context::run_above(const Context& below) noexcept {
   (void)below;
 #if defined(WEFT_ASAN)
@@ -147,15 +162,6 @@ void Context::run_above(const Context& below) noexcept {
   owns_tsan_fiber_ = false;
 #endif
   machine_ = nullptr;
-}
-
-void Context::take_over(Context& ended) noexcept {
-  run_above(ended);
-#if defined(WEFT_TSAN)
-  owns_tsan_fiber_ = std::exchange(ended.owns_tsan_fiber_, false);
-  ended.tsan_fiber_ = nullptr;
-#endif
-  ended.machine_ = nullptr;
 }
 
 WEFT_NO_TSAN void Context::switch_to(Context& from, Context& to, [[maybe_unused]] bool ends) noexcept {
