@@ -16,7 +16,6 @@ void FiberState::begin(std::string_view fiber_name, Body what) noexcept {
   exceptions = {};
   queue_next = nullptr;
   pinned.store(nullptr, std::memory_order_relaxed);
-  roams = false;
   stack_bytes = 0;
   shares_stack = false;
   ready_ns = 0;

@@ -54,7 +54,6 @@ struct FiberState {
   Scheduler* scheduler = nullptr;        // null: a plain thread stands in for the fiber
   FiberPool* pool = nullptr;             // null likewise
   std::atomic<Worker*> pinned{nullptr};  // runs nowhere else
-  bool roams = false;  // ... until it is next made ready, by one of FiberExtras::workers; as `classed`
   Stack stack;
   std::size_t stack_bytes = 0;  // wanted; 0: the runtime's usual size
   bool shares_stack = false;

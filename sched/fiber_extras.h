@@ -50,7 +50,10 @@ class LocalValues {
 struct FiberExtras {
   std::stop_source stop{std::nostopstate};
   LocalValues locals;
-  std::vector<unsigned> workers;  // that alone may run it, from its spawn on; empty: any
+  // That alone may run it, from its spawn on; empty: any, or FiberState::pinned. As that, changed by its own fiber and who makes
+  // it ready.
+  std::vector<unsigned> workers;
+  bool roams = false;  // `pinned` holds until it is next made ready, and is then another of `workers`
 
   // The calling fiber's own, made if there are none.
   static FiberExtras& of(FiberState& self);

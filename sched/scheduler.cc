@@ -244,12 +244,13 @@ void Scheduler::make_ready(FiberState* fiber) noexcept {
 
 Worker* Scheduler::home_of(FiberState& fiber) noexcept {
   Worker* home = fiber.pinned.load(std::memory_order_relaxed);
-  return home != nullptr && fiber.roams ? choose_home(fiber, *home) : home;
+  return home != nullptr && fiber.extras != nullptr ? choose_home(fiber, *home) : home;
 }
 
 // A fiber of several workers is bound to one of them each time it is made ready, so that nothing but this knows of sets, and a
 // fiber that may run anywhere pays nothing. To one that has nothing to do; else to this one; else where it was.
 Worker* Scheduler::choose_home(FiberState& fiber, Worker& last) noexcept {
+  if (!fiber.extras->roams) return &last;
   Worker* chosen = &last;
   for (const unsigned index : fiber.extras->workers) {
     Worker* worker = workers_[index].get();
@@ -266,10 +267,10 @@ Worker* Scheduler::choose_home(FiberState& fiber, Worker& last) noexcept {
 void Scheduler::restrict(FiberState& fiber, std::span<const unsigned> workers) {
   for (const unsigned index : workers) WEFT_CHECK(index < worker_count());
   WEFT_CHECK(fiber.pinned.load(std::memory_order_relaxed) == nullptr);
-  if (fiber.extras == nullptr) fiber.extras = new FiberExtras;
-  fiber.extras->workers.assign(workers.begin(), workers.end());
+  FiberExtras& extras = FiberExtras::of(fiber);
+  extras.workers.assign(workers.begin(), workers.end());
+  extras.roams = true;
   fiber.pinned.store(workers_[workers.front()].get(), std::memory_order_relaxed);
-  fiber.roams = true;
 }
 
 void Scheduler::queue_classed(FiberState* fiber, bool came) noexcept {

@@ -9,6 +9,7 @@
 #include "kernel/check.h"
 #include "sched/current.h"
 #include "sched/fiber.h"
+#include "sched/fiber_extras.h"
 #include "sched/scheduler.h"
 #include "sched/stand_in.h"
 #include "sched/waiter.h"
@@ -129,7 +130,7 @@ NoMigrate::NoMigrate() noexcept {
   FiberState* fiber = current_fiber();
   if (fiber == nullptr) return;
   if (fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
-    stopped_roaming_ = std::exchange(fiber->roams, false);
+    if (fiber->extras != nullptr) stopped_roaming_ = std::exchange(fiber->extras->roams, false);
     return;
   }
   fiber->pinned.store(current_worker(), std::memory_order_relaxed);
@@ -138,7 +139,7 @@ NoMigrate::NoMigrate() noexcept {
 
 NoMigrate::~NoMigrate() {
   if (pinned_here_) current_fiber()->pinned.store(nullptr, std::memory_order_relaxed);
-  if (stopped_roaming_) current_fiber()->roams = true;
+  if (stopped_roaming_) current_fiber()->extras->roams = true;
 }
 
 }  // namespace weft::sched
