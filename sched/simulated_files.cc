@@ -14,8 +14,8 @@
 
 #include "sched/current.h"
 #include "sched/io.h"
-#include "sched/simulated_event.h"
 #include "sched/simulation.h"
+#include "sched/waiter.h"
 
 namespace weft::sched {
 namespace {
@@ -208,8 +208,8 @@ void SimulatedFiles::Impl::pass_time(std::span<const io::Call> calls) {
   const auto low = static_cast<std::uint64_t>(syncs ? options.sync_min.count() : 0);
   const auto high = static_cast<std::uint64_t>((syncs ? options.sync_max : options.latency_max).count());
   const Deadline until = Deadline::after(std::chrono::nanoseconds(random.between(low, std::max(low, high))));
-  SimulatedEvent never;
-  while (!until.passed()) never.wait_stubbornly("file", until);
+  Waiter waiter;
+  if (!until.passed()) waiter.park("file", until);
 }
 
 std::string SimulatedFiles::Impl::describe(const UringRequest& request) {

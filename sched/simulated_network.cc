@@ -344,10 +344,10 @@ Result<std::unique_ptr<io::Network::StreamEnd>> SimulatedNetwork::connect(const 
     local = local.with_port(impl_->free_port(*here.host));
 
   SimulatedLinks& links = impl_->links;
-  SimulatedEvent never;
   const auto wait_until = [&](std::int64_t time_ns) -> Status {
     const Deadline until{std::chrono::nanoseconds(time_ns)};
-    while (!until.passed()) TRY(never.wait("network", deadline, until));
+    if (!until.passed()) TRY(sleep_until(std::min(deadline, until)));
+    if (!until.passed()) return fail(Errc::kTimedOut);
     return here.enter();
   };
   const auto lost = [&](const SimulatedHost& a, const SimulatedHost& b) {
