@@ -23,9 +23,6 @@
 #endif
 
 #if defined(__x86_64__)
-// context_x86_64.cc. Saves the stack pointer at `*from` and goes on at `to`; there `left` is what the call returns, or what the
-// entry is called with.
-extern "C" void* weft_sched_switch(void** from, void* to, void* left) noexcept;
 extern "C" void weft_sched_start() noexcept;
 #endif
 
@@ -164,6 +161,7 @@ void Context::run_above(const Context& below) noexcept {
   machine_ = nullptr;
 }
 
+#if !defined(__x86_64__) || defined(WEFT_ASAN) || defined(WEFT_TSAN)
 WEFT_NO_TSAN void Context::switch_to(Context& from, Context& to, [[maybe_unused]] bool ends) noexcept {
 #if defined(WEFT_ASAN)
   __sanitizer_start_switch_fiber(ends ? nullptr : &from.fake_stack_, to.bottom_, to.size_bytes_);
@@ -174,5 +172,6 @@ WEFT_NO_TSAN void Context::switch_to(Context& from, Context& to, [[maybe_unused]
 #endif
   Door::arrive(Door::jump(from, to), &from);
 }
+#endif
 
 }  // namespace weft::sched

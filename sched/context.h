@@ -18,6 +18,12 @@
 
 #include "sched/sanitizers.h"
 
+#if defined(__x86_64__)
+// context_x86_64.cc. Saves the stack pointer at `*from` and goes on at `to`; there `left` is what the call returns, or what the
+// entry is called with.
+extern "C" void* weft_sched_switch(void** from, void* to, void* left) noexcept;
+#endif
+
 namespace weft::sched {
 
 class Context {
@@ -65,5 +71,11 @@ class Context {
   bool owns_tsan_fiber_ = false;
 #endif
 };
+
+#if defined(__x86_64__) && !defined(WEFT_ASAN) && !defined(WEFT_TSAN)
+inline void Context::switch_to(Context& from, Context& to, bool /*ends*/) noexcept {
+  weft_sched_switch(&from.machine_, to.machine_, &from);
+}
+#endif
 
 }  // namespace weft::sched

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <mutex>
 #include <stop_token>
 
@@ -12,27 +13,50 @@
 
 namespace weft::sched {
 
-void FiberState::begin(std::string_view fiber_name, Body what) noexcept {
+namespace {
+
+// As memcpy, for the few bytes that a name has.
+void copy_name(char* to, const char* from, std::size_t length) noexcept {
+  if (length >= 8) {
+    // Two pieces, which overlap where it is not twice as long as one.
+    const auto pieces = [&]<typename Piece>(Piece first) {
+      Piece last;
+      std::memcpy(&first, from, sizeof first);
+      std::memcpy(&last, from + length - sizeof last, sizeof last);
+      std::memcpy(to, &first, sizeof first);
+      std::memcpy(to + length - sizeof last, &last, sizeof last);
+    };
+    struct Wide {
+      std::uint64_t words[2];
+    };
+    length >= sizeof(Wide) ? pieces(Wide{}) : pieces(std::uint64_t{});
+  } else {
+    for (std::size_t i = 0; i < length; ++i) to[i] = from[i];
+  }
+  to[length] = '\0';
+}
+
+}  // namespace
+
+void FiberState::begin(std::string_view fiber_name, Body&& what) noexcept {
   exceptions = {};
-  queue_next = nullptr;
   pinned.store(nullptr, std::memory_order_relaxed);
-  stack_bytes = 0;
-  shares_stack = false;
-  ready_ns = 0;
-  spawned_by.store(0, std::memory_order_relaxed);
+  stack_pages = 0;
   phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
-  wait_reason.store(nullptr, std::memory_order_relaxed);
-  ended = false;
   stop_requested.store(false, std::memory_order_relaxed);
-  cancellable = nullptr;
+  ended = false;
   body = std::move(what);
-  const std::size_t length = std::min(fiber_name.size(), sizeof name - 1);
-  std::memcpy(name, fiber_name.data(), length);
-  name[length] = '\0';
-  in_stop_callbacks = false;
-  if (locals_are_inherited.load(std::memory_order_relaxed)) [[unlikely]]
+  copy_name(name, fiber_name.data(), std::min(fiber_name.size(), sizeof name - 1));
+  if (locals_are_inherited.load(std::memory_order_relaxed)) [[unlikely]] {
     extras = FiberExtras::inherited();
+    has_extras = extras != nullptr;
+  }
   references.store(2, std::memory_order_release);
+}
+
+void FiberState::want_stack(std::size_t bytes) noexcept {
+  constexpr std::size_t kMost = std::numeric_limits<std::uint16_t>::max();  // more than any stack has
+  stack_pages = static_cast<std::uint16_t>(std::min(kMost, (bytes + kStackPage - 1) / kStackPage));
 }
 
 bool FiberState::try_ref() noexcept {
@@ -45,7 +69,7 @@ bool FiberState::try_ref() noexcept {
 
 void FiberState::unref(std::uint32_t count) noexcept {
   if (references.fetch_sub(count, std::memory_order_acq_rel) != count) return;
-  if (exception != nullptr) {
+  if (failed) [[unlikely]] {
     std::fprintf(stderr, "weft: fiber \"%s\" ended by an exception that nobody joined for\n", name);
     std::terminate();
   }
@@ -61,11 +85,13 @@ void FiberState::run_body() noexcept {
     body();
   } catch (...) {
     exception = std::current_exception();
+    failed = true;
   }
   if (forked_with_runtimes) [[unlikely]]
     refuse_if_left_behind(scheduler);
   body.reset();
-  if (extras != nullptr) FiberExtras::end(*this);
+  if (has_extras) [[unlikely]]
+    FiberExtras::end(*this);
 }
 
 void FiberState::finish() noexcept {

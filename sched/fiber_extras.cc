@@ -83,6 +83,7 @@ FiberExtras& FiberExtras::of(FiberState& self) {
     auto* made = new FiberExtras;
     const std::lock_guard guard(self.cancel_lock);
     self.extras = made;
+    self.has_extras = true;
   }
   return *self.extras;
 }
@@ -102,6 +103,7 @@ void FiberExtras::end(FiberState& self) noexcept {
   std::unique_ptr<FiberExtras> ended;
   const std::lock_guard guard(self.cancel_lock);  // let go before `ended` goes
   ended.reset(std::exchange(self.extras, nullptr));
+  self.has_extras = false;
 }
 
 void* FiberLocalKey::find() const noexcept {

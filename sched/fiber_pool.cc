@@ -8,56 +8,57 @@
 
 namespace weft::sched {
 
-FiberChain FiberChain::cut(std::size_t wanted) noexcept {
-  if (wanted >= count) return std::exchange(*this, FiberChain{});
-  FiberChain part{first, wanted};
-  FiberState* last = first;
-  for (std::size_t i = 1; i < wanted; ++i) last = last->queue_next;
-  first = std::exchange(last->queue_next, nullptr);
-  count -= wanted;
-  return part;
-}
-
 FiberPool::~FiberPool() {
   for (Slab* slab = slabs_.load(std::memory_order_relaxed); slab != nullptr;) delete std::exchange(slab, slab->next);
 }
 
-FiberChain FiberPool::take(std::size_t wanted) {
-  {
-    const std::lock_guard guard(lock_);
-    if (free_.count != 0) {
-      FiberChain chain = free_.cut(wanted);
-      out_ += chain.count;
-      return chain;
+std::size_t FiberPool::take(std::span<FiberState*> into) {
+  for (;;) {
+    {
+      const std::lock_guard guard(lock_);
+      if (!free_.empty()) {
+        const std::size_t count = std::min(into.size(), free_.size());
+        std::copy(free_.end() - static_cast<std::ptrdiff_t>(count), free_.end(), into.begin());
+        free_.resize(free_.size() - count);
+        return count;
+      }
     }
+    make_slab();
   }
-  auto slab = std::make_unique<Slab>();
-  FiberChain made;
-  for (auto fiber = slab->fibers.rbegin(); fiber != slab->fibers.rend(); ++fiber) {
-    fiber->pool = this;
-    made.push(*fiber);
-  }
-  FiberChain chain = made.cut(std::max<std::size_t>(1, wanted));
-  const std::lock_guard guard(lock_);
-  slab->next = slabs_.load(std::memory_order_relaxed);
-  slabs_.store(slab.release(), std::memory_order_release);
-  while (FiberState* fiber = made.pop()) free_.push(*fiber);
-  out_ += chain.count;
-  return chain;
 }
 
-void FiberPool::give(FiberChain chain) noexcept {
-  if (chain.count == 0) return;
-  FiberState* last = chain.first;
-  while (last->queue_next != nullptr) last = last->queue_next;
+void FiberPool::make_slab() {
+  auto slab = std::make_unique<Slab>();
+  for (FiberState& fiber : slab->fibers) {
+    fiber.pool = this;
+    fiber.scheduler = scheduler_;
+  }
+  std::vector<FiberState*> larger;
+  std::size_t room = 0;
+  for (;;) {
+    // Memory is got without the lock.
+    if (room != 0) larger.reserve(room);
+    const std::lock_guard guard(lock_);
+    if (free_.capacity() < made_ + kSlabFibers) {
+      room = 2 * (made_ + kSlabFibers);
+      if (larger.capacity() < room) continue;
+      larger.assign(free_.begin(), free_.end());
+      free_.swap(larger);
+    }
+    made_ += kSlabFibers;
+    slab->next = slabs_.load(std::memory_order_relaxed);
+    for (auto fiber = slab->fibers.rbegin(); fiber != slab->fibers.rend(); ++fiber) free_.push_back(&*fiber);
+    slabs_.store(slab.release(), std::memory_order_release);
+    return;
+  }
+}
+
+void FiberPool::give(std::span<FiberState* const> fibers) noexcept {
   bool over = false;
   {
     const std::lock_guard guard(lock_);
-    last->queue_next = free_.first;
-    free_.first = chain.first;
-    free_.count += chain.count;
-    out_ -= chain.count;
-    over = closed_ && out_ == 0;
+    free_.insert(free_.end(), fibers.begin(), fibers.end());
+    over = closed_ && free_.size() == made_;
   }
   if (over) delete this;
 }
@@ -65,8 +66,8 @@ void FiberPool::give(FiberChain chain) noexcept {
 void FiberPool::recycle(FiberState& fiber) noexcept {
   Worker* here = current_worker();
   if (here != nullptr && here->recycle(fiber)) return;
-  fiber.queue_next = nullptr;
-  give({&fiber, 1});
+  FiberState* const one = &fiber;
+  give({&one, 1});
 }
 
 void FiberPool::close() noexcept {
@@ -74,7 +75,7 @@ void FiberPool::close() noexcept {
   {
     const std::lock_guard guard(lock_);
     closed_ = true;
-    over = out_ == 0;
+    over = free_.size() == made_;
   }
   if (over) delete this;
 }

@@ -99,25 +99,26 @@ ForkDeque* Worker::give_forks(FiberState& fiber) {
     forks = scheduler_.make_forks();
   }
   fiber.forks.store(forks, std::memory_order_release);
+  fiber.has_forks = true;
   return forks;
 }
 
 void Worker::take_forks(FiberState& fiber) noexcept {
   ForkDeque* forks = fiber.forks.load(std::memory_order_relaxed);
   fiber.forks.store(nullptr, std::memory_order_relaxed);
+  fiber.has_forks = false;
   forks->next = free_forks_;
   free_forks_ = forks;
 }
 
 FiberState* Worker::fiber_for(ForkFrame& frame) {
   FiberState* fiber = new_fiber();
-  fiber->scheduler = &scheduler_;
   fiber->begin(frame.parent->name, Body([&frame] {
                  frame.run(frame);
                  frame.tell_done();
                }));
   fiber->spawned_by.store(frame.parent->id, std::memory_order_relaxed);
-  fiber->stack_bytes = frame.parent->stack_bytes;
+  fiber->stack_pages = frame.parent->stack_pages;
   if (frame.parent->classed) [[unlikely]]
     fiber->begin_scheduling(frame.parent, nullptr, scheduler_.classes_.serial());
   bool stop = frame.parent->stop_requested.load(std::memory_order_relaxed);
@@ -136,10 +137,8 @@ ForkDeque* Worker::forks_of(const FiberState* fiber) noexcept {
   return forks != nullptr && !forks->empty() ? forks : nullptr;
 }
 
-void Worker::promote_forks(FiberState& fiber) {
+void Worker::promote_forks_of(FiberState& fiber) {
   ForkDeque* forks = fiber.forks.load(std::memory_order_relaxed);
-  if (forks == nullptr) [[likely]]
-    return;
   while (!forks->empty())
     if (ForkFrame* frame = forks->steal()) push_spawned(fiber_for(*frame));
 }

@@ -31,7 +31,7 @@ constinit struct sigaction before[std::size(kSignals)] = {};  // written before 
 void report(const FiberState& fiber, const Stack& stack, const void* address, const void* ucontext) noexcept {
   SignalText text;
   // What was asked for; the room above it is the scheduler's (kJoinRoomBytes).
-  const std::size_t promised = fiber.stack_bytes == 0 ? fiber.scheduler->options().stack_bytes : stack.size_bytes;
+  const std::size_t promised = fiber.stack_pages == 0 ? fiber.scheduler->options().stack_bytes : stack.size_bytes;
   text << "weft: fiber \"" << fiber.name << "\" overflowed its " << std::uint64_t{promised / 1024}
        << " KiB stack (address ";
   text.hex(reinterpret_cast<std::uintptr_t>(address)) << ")\n";

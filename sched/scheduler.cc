@@ -155,11 +155,11 @@ Scheduler::~Scheduler() {
 
 // --- Fibers in and out ----------------------------------------------------------------------------------------------
 
-FiberState* Scheduler::spawn(const SpawnOptions& options, Body body) {
+FiberState* Scheduler::spawn(const SpawnOptions& options, Body&& body) {
   return spawn(options.name, std::move(body), options.worker ? static_cast<int>(*options.worker) : -1, &options);
 }
 
-FiberState* Scheduler::spawn(std::string_view name, Body body, int worker_index, const SpawnOptions* scheduling) {
+FiberState* Scheduler::spawn(std::string_view name, Body&& body, int worker_index, const SpawnOptions* scheduling) {
   Worker* here = current_worker();
   const bool inside = here != nullptr && &here->scheduler() == this;
   FiberState* fiber = nullptr;
@@ -168,10 +168,9 @@ FiberState* Scheduler::spawn(std::string_view name, Body body, int worker_index,
   } else {
     if (forked_with_runtimes) [[unlikely]]
       refuse_if_left_behind(this);
-    fiber = pool_->take(1).first;
+    pool_->take({&fiber, 1});
     fiber->id = next_id_.fetch_add(1, std::memory_order_relaxed);
   }
-  fiber->scheduler = this;
   fiber->begin(name, std::move(body));
   if (worker_index >= 0) {
     WEFT_CHECK(static_cast<unsigned>(worker_index) < worker_count());

@@ -73,8 +73,8 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // From any thread or fiber. The caller owns one reference.
-  FiberState* spawn(std::string_view name, Body body, int worker_index = -1, const SpawnOptions* scheduling = nullptr);
-  FiberState* spawn(const SpawnOptions& options, Body body);
+  FiberState* spawn(std::string_view name, Body&& body, int worker_index = -1, const SpawnOptions* scheduling = nullptr);
+  FiberState* spawn(const SpawnOptions& options, Body&& body);
   // A fiber whose wait has ended, from any thread or fiber.
   void make_ready(FiberState* fiber) noexcept;
   // Queued work that any worker may do: somebody should be awake for it.
@@ -144,7 +144,7 @@ class Scheduler {
   SchedulerOptions options_;  // as made, but for the network and files of a Simulation
   StackDepot stacks_;
   OverflowWatch overflow_watch_;
-  FiberPool::Owner pool_ = FiberPool::create();
+  FiberPool::Owner pool_ = FiberPool::create(this);
   std::unique_ptr<OffloadPool> offload_;
   IoLimit file_limit_{options_.max_file_requests};
   std::mutex forks_lock_;

@@ -58,7 +58,7 @@ void FiberState::begin_scheduling(const FiberState* parent, const SpawnOptions* 
   if (options != nullptr) {
     if (options->group) group = options->group->state();
     if (options->scheduling_class) scheduling_class = *options->scheduling_class;
-    stack_bytes = options->stack_bytes;
+    want_stack(options->stack_bytes);
   }
   classed = group != nullptr || scheduling_class != SchedulingClass::kNormal;
   if (group == nullptr) return;

@@ -57,8 +57,10 @@ void Fiber::join() {
     if (state->thread.joinable()) state->thread.join();
   }
   std::exception_ptr thrown;
-  if (state->exception != nullptr) [[unlikely]]
+  if (state->failed) [[unlikely]] {
     thrown = std::exchange(state->exception, nullptr);
+    state->failed = false;
+  }
   state->unref(references);
   if (thrown != nullptr) std::rethrow_exception(std::move(thrown));
 }

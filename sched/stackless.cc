@@ -18,7 +18,7 @@ namespace weft::sched {
 
 void Scheduler::wait_for_stack(FiberState& fiber, const Error& why) noexcept {
   // Read before it is pushed: it may be anywhere afterwards.
-  const std::size_t wanted = fiber.stack_bytes;
+  const std::size_t wanted = fiber.stack_bytes();
   if (stacks_.out() == 0 && stacks_.made_of(wanted) == 0) {
     std::fprintf(stderr, "weft: fiber \"%s\" cannot start: %s\n", fiber.name, why.message().c_str());
     std::abort();
@@ -36,6 +36,7 @@ void Scheduler::stack_came_back() noexcept {
   FiberState* fiber = stackless_.pop();
   if (fiber == nullptr) return;
   stackless_count_.fetch_sub(1, std::memory_order_seq_cst);
+  fiber->wait_reason.store(nullptr, std::memory_order_relaxed);
   if (Worker* home = fiber->pinned.load(std::memory_order_relaxed)) {
     home->post(fiber);
   } else {

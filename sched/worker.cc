@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <span>
 #include <utility>
 
 #include "kernel/check.h"
@@ -63,10 +64,10 @@ void Worker::fiber_main() {
 
 // False: there is none; the fiber is the scheduler's until one comes back.
 bool Worker::bind_stack(FiberState& fiber) noexcept {
-  if (fiber.stack_bytes == 0 && stack_count_ > 0) {
+  if (fiber.stack_pages == 0 && stack_count_ > 0) {
     fiber.stack = stacks_[--stack_count_];
   } else {
-    auto taken = scheduler_.stacks_.take(fiber.stack_bytes);
+    auto taken = scheduler_.stacks_.take(fiber.stack_bytes());
     if (!taken) {
       while (stack_count_ > 0) scheduler_.stacks_.give(stacks_[--stack_count_]);  // of another size
       scheduler_.wait_for_stack(fiber, taken.error());
@@ -80,7 +81,7 @@ bool Worker::bind_stack(FiberState& fiber) noexcept {
 
 // The stack of a fiber that has ended, for one that has not begun: of the size it wants, and nobody waits for one.
 bool Worker::may_go_on_with(Stack stack, const FiberState& fiber) const noexcept {
-  return fiber.stack_bytes == 0 && stack.size_bytes == scheduler_.stacks_.usual_bytes() &&
+  return fiber.stack_pages == 0 && stack.size_bytes == scheduler_.stacks_.usual_bytes() &&
          scheduler_.stackless_count_.load(std::memory_order_relaxed) == 0;
 }
 
@@ -95,7 +96,7 @@ void Worker::give_stack(Stack stack) noexcept {
 }
 
 // `to` null: the thread's own context. The exception state of `from`, the running one, goes to `exceptions`.
-void Worker::go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept {
+[[gnu::always_inline]] inline void Worker::go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept {
   if (to != nullptr && !to->context.prepared() && !bind_stack(*to)) [[unlikely]] {
     to = nullptr;
     if (&from == &root_) return;
@@ -117,7 +118,7 @@ void Worker::go(Context& from, ExceptionState& exceptions, FiberState* to, bool 
   current_worker()->arrive();
 }
 
-void Worker::leave(After after, Waiter* waiter, FiberState* to) noexcept {
+[[gnu::always_inline]] inline void Worker::leave(After after, Waiter* waiter, FiberState* to) noexcept {
   FiberState* self = current();
   after_ = after;
   left_ = self;
@@ -131,7 +132,7 @@ void Worker::leave(After after, Waiter* waiter, FiberState* to) noexcept {
   go(self->context, self->exceptions, to, false);
 }
 
-void Worker::arrive() noexcept {
+[[gnu::always_inline]] inline void Worker::arrive() noexcept {
   const After after = after_;
   FiberState* fiber = left_;
   after_ = After::kNothing;
@@ -172,7 +173,8 @@ void Worker::end_current() noexcept {
   ended_stack_ = std::exchange(self->stack, Stack{});
   if (Observer* seen_by = observer()) [[unlikely]]
     seen_by->leaves(*self, TraceKind::kEnd, scheduler_.now_ns());
-  if (self->forks.load(std::memory_order_relaxed) != nullptr) take_forks(*self);
+  if (self->has_forks) [[unlikely]]
+    take_forks(*self);
   if (self->classed) [[unlikely]] {
     if (order_ == nullptr) scheduler_.classes_.ends(turn_, *self, scheduler_.now_ns());
     self->end_scheduling();
@@ -206,7 +208,7 @@ bool Worker::run_inline(FiberState& child) noexcept {
   if (scheduler_.classes_.high_waits()) [[unlikely]]
     return false;
   const auto* here = static_cast<const std::byte*>(__builtin_frame_address(0));
-  const std::size_t needs = child.stack_bytes != 0 ? child.stack_bytes : scheduler_.options_.stack_bytes;
+  const std::size_t needs = child.stack_pages != 0 ? child.stack_bytes() : scheduler_.options_.stack_bytes;
   if (here - self->stack.bottom < static_cast<std::ptrdiff_t>(needs)) return false;
   if (++inline_run_ % kInlineInARow == 0) return false;
 
@@ -230,7 +232,6 @@ bool Worker::run_inline(FiberState& child) noexcept {
   promote_forks(*self);
   child.context.run_above(self->context);
   child.stack = self->stack;
-  child.shares_stack = true;
   self->wait_reason.store(kJoinsInline, std::memory_order_relaxed);
   self->phase.store(FiberPhase::kParked, std::memory_order_relaxed);
   self->exceptions = *exceptions_;
@@ -244,7 +245,8 @@ bool Worker::run_inline(FiberState& child) noexcept {
   Worker* now = current_worker();
   if (Observer* seen_by = now->observer()) [[unlikely]]
     seen_by->goes_over(child, *self, TraceKind::kEnd, now->scheduler_.now_ns());
-  if (child.forks.load(std::memory_order_relaxed) != nullptr) now->take_forks(child);
+  if (child.has_forks) [[unlikely]]
+    now->take_forks(child);
   child.phase.store(FiberPhase::kEnded, std::memory_order_relaxed);
   child.context.release();
   child.stack = {};
@@ -258,11 +260,12 @@ bool Worker::run_inline(FiberState& child) noexcept {
 }
 
 FiberState* Worker::new_fiber() {
-  FiberState* fiber = free_fibers_.pop();
-  if (fiber == nullptr) [[unlikely]] {
-    free_fibers_ = scheduler_.pool_->take(kFiberBatch);
-    fiber = free_fibers_.pop();
-  }
+  if (free_count_ == 0) [[unlikely]]
+    free_count_ = scheduler_.pool_->take(std::span(free_fibers_).first(kFiberBatch));
+  FiberState* fiber = free_fibers_[--free_count_];
+  // One of the next, while this one is made.
+  const auto* later = reinterpret_cast<const char*>(free_fibers_[std::max(free_count_, kFetchAhead) - kFetchAhead]);
+  for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(later + 64 * line, 1);
   if (next_id_ == last_id_) [[unlikely]] {
     next_id_ = scheduler_.next_id_.fetch_add(kIdBatch, std::memory_order_relaxed);
     last_id_ = next_id_ + kIdBatch;
@@ -273,9 +276,13 @@ FiberState* Worker::new_fiber() {
 
 bool Worker::recycle(FiberState& fiber) noexcept {
   if (fiber.pool != scheduler_.pool_.get()) return false;
-  free_fibers_.push(fiber);
-  if (free_fibers_.count >= 4 * kFiberBatch) [[unlikely]]
-    scheduler_.pool_->give(free_fibers_.cut(2 * kFiberBatch));
+  if (free_count_ == free_fibers_.size()) [[unlikely]] {
+    const auto oldest = std::span(free_fibers_).first<2 * kFiberBatch>();
+    scheduler_.pool_->give(oldest);
+    std::copy(free_fibers_.begin() + oldest.size(), free_fibers_.end(), free_fibers_.begin());
+    free_count_ -= oldest.size();
+  }
+  free_fibers_[free_count_++] = &fiber;
   return true;
 }
 
@@ -452,7 +459,7 @@ void Worker::check_events() noexcept {
 // The owner's side costs no atomic read-modify-write, since it happens at each wake-up and another takes from here only when the
 // owner is held by a fiber. Then the other pays: it says so, fences for both (heavy_fence()), and looks. Either it sees that the
 // owner has taken the fiber, or the owner sees raided_ and asks under the lock who has it.
-FiberState* Worker::swap_next(FiberState* fiber) noexcept {
+[[gnu::always_inline]] inline FiberState* Worker::swap_next(FiberState* fiber) noexcept {
   FiberState* before = next_.load(std::memory_order_relaxed);
   if (before == nullptr && fiber == nullptr) return nullptr;
   next_.store(fiber, std::memory_order_release);
@@ -484,6 +491,8 @@ FiberState* Worker::raid() noexcept {
   if (there == nullptr) raided_.store(false, std::memory_order_relaxed);
   return there;
 }
+
+FiberState* Worker::take_next() noexcept { return swap_next(nullptr); }
 
 FiberState* Worker::take_fresh() noexcept {
   while (!fresh_.empty()) {
@@ -526,7 +535,9 @@ FiberState* Worker::take_injected() noexcept {
   return first;
 }
 
-FiberState* Worker::pick(After current) noexcept {
+FiberState* Worker::pick(After current) noexcept { return pick_here(current); }
+
+[[gnu::always_inline]] inline FiberState* Worker::pick_here(After current) noexcept {
   if (order_ != nullptr) [[unlikely]]
     return pick_simulated();
   if (scheduler_.classes_.attention() != 0 || turn_.look) [[unlikely]]
@@ -544,7 +555,7 @@ FiberState* Worker::pick_classed(After leaves) noexcept {
   });
 }
 
-FiberState* Worker::pick_ordinary() noexcept {
+[[gnu::always_inline]] inline FiberState* Worker::pick_ordinary() noexcept {
   if (--picks_ == 0) [[unlikely]] {
     if (FiberState* fiber = pick_in_between()) return fiber;
   }
@@ -555,18 +566,20 @@ FiberState* Worker::pick_ordinary() noexcept {
     }
   }
   next_run_ = 0;
-  if (FiberState* fiber = inbox_.pop()) return fiber;
+  if (!inbox_.empty()) [[unlikely]] {
+    if (FiberState* fiber = inbox_.pop()) return fiber;
+  }
   if (FiberState* fiber = pinned_head_) {
     pinned_head_ = fiber->queue_next;
     if (pinned_head_ == nullptr) pinned_tail_ = nullptr;
     return fiber;
   }
-  fresh_turn_ = !fresh_turn_;
-  if (fresh_turn_) {
+  const bool fresh = has_fresh();
+  if (fresh && (fresh_turn_ = !fresh_turn_)) {
     if (FiberState* fiber = take_fresh()) return fiber;
   }
   if (FiberState* fiber = alone_ ? queue_.pop_alone() : queue_.pop()) return fiber;
-  if (!fresh_turn_) {
+  if (fresh) {
     if (FiberState* fiber = take_fresh()) return fiber;
   }
   return take_next();
@@ -595,7 +608,7 @@ void Worker::enter_thread() noexcept {
 void Worker::leave_thread() noexcept {
   set_current_worker(nullptr);
   while (stack_count_ > 0) scheduler_.stacks_.give(stacks_[--stack_count_]);
-  scheduler_.pool_->give(std::exchange(free_fibers_, FiberChain{}));
+  scheduler_.pool_->give(std::span(free_fibers_).first(std::exchange(free_count_, 0)));
 }
 
 void Worker::give_back_stacks() noexcept {

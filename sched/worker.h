@@ -127,9 +127,6 @@ class Worker {
   }
   [[nodiscard]] bool has_stealable() const noexcept;
 
-  // First code on any context that was switched to.
-  void arrive() noexcept;
-
   std::thread thread;
 
  private:
@@ -140,6 +137,7 @@ class Worker {
   static constexpr std::uint32_t kSubmitsPerCheck = 8;
   static constexpr std::uint32_t kInlineInARow = 64;
   static constexpr std::size_t kFiberBatch = 64;
+  static constexpr std::size_t kFetchAhead = 4;
   static constexpr std::uint64_t kIdBatch = 1024;
   static constexpr std::uint64_t kFromInjector = 64;
   static constexpr std::uint32_t kAwake = 0, kAsleep = 1, kNotified = 2;
@@ -147,16 +145,22 @@ class Worker {
   static constexpr std::size_t kStackMagazine = 16;
 
   static void fiber_main();
+  // First code on any context that was switched to.
+  void arrive() noexcept;
   void end_current() noexcept;
   // `current`: what becomes of the current fiber. kNothing: there is none. kYield: null leaves it running.
   FiberState* pick(After current) noexcept;
   FiberState* pick_ordinary() noexcept;
   FiberState* pick_classed(After current) noexcept;
   FiberState* pick_in_between() noexcept;
-  FiberState* take_next() noexcept { return swap_next(nullptr); }
+  FiberState* pick_here(After current) noexcept;
+  FiberState* take_next() noexcept;
   FiberState* swap_next(FiberState* fiber) noexcept;
   FiberState* acknowledge_raid(FiberState* before, const FiberState* put) noexcept;
   FiberState* raid() noexcept;
+  [[nodiscard]] bool has_fresh() const noexcept {
+    return newest_.load(std::memory_order_relaxed) != nullptr || !fresh_.empty();
+  }
   FiberState* take_fresh() noexcept;
   FiberState* pick_simulated() noexcept;
   FiberState* take_simulated(std::size_t index) noexcept;
@@ -164,7 +168,11 @@ class Worker {
   FiberState* steal() noexcept;
   static ForkDeque* forks_of(const FiberState* fiber) noexcept;  // null: none to take
   FiberState* steal_fork(Worker& victim) noexcept;
-  void promote_forks(FiberState& fiber);
+  void promote_forks(FiberState& fiber) {
+    if (fiber.has_forks) [[unlikely]]
+      promote_forks_of(fiber);
+  }
+  void promote_forks_of(FiberState& fiber);
   void take_forks(FiberState& fiber) noexcept;
   FiberState* take_from_the_busy() noexcept;
   FiberState* stolen(FiberState* fiber, const Worker& victim) noexcept;
@@ -216,7 +224,8 @@ class Worker {
   Slice slice_;
   std::array<Stack, kStackMagazine> stacks_;
   std::size_t stack_count_ = 0;
-  FiberChain free_fibers_;
+  std::array<FiberState*, 4 * kFiberBatch> free_fibers_;
+  std::size_t free_count_ = 0;
   ForkDeque* free_forks_ = nullptr;
   std::uint64_t next_id_ = 0;
   std::uint64_t last_id_ = 0;

@@ -12,7 +12,7 @@
 namespace weft::sched {
 
 bool Worker::has_stealable() const noexcept {
-  return queue_.size() != 0 || !fresh_.empty() || newest_.load(std::memory_order_relaxed) != nullptr ||
+  return queue_.size() != 0 || has_fresh() ||
          forks_of(watched_current()) != nullptr;
 }
 

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <optional>
+#include <array>
 #include <set>
+#include <span>
+#include <vector>
 
 #include "sched/runtime.h"
 
@@ -13,31 +15,34 @@ namespace {
 TEST(FiberPool, GivesEachFiberToOneTakerAndUsesItAgain) {
   FiberPool::Owner pool = FiberPool::create();
   std::set<FiberState*> seen;
-  FiberChain all;
+  std::vector<FiberState*> all;
   for (int i = 0; i < 10; ++i) {
-    FiberChain chain = pool->take(50);
-    EXPECT_GE(chain.count, 1U);
-    EXPECT_LE(chain.count, 50U);
-    while (FiberState* fiber = chain.pop()) {
+    std::array<FiberState*, 50> taken{};
+    const std::size_t count = pool->take(taken);
+    EXPECT_GE(count, 1U);
+    ASSERT_LE(count, 50U);
+    for (FiberState* fiber : std::span(taken).first(count)) {
       EXPECT_TRUE(seen.insert(fiber).second);
-      all.push(*fiber);
+      all.push_back(fiber);
     }
   }
-  const std::size_t count = all.count;
   pool->give(all);
   std::size_t again = 0;
-  while (again < count) {
-    FiberChain chain = pool->take(7);
-    again += chain.count;
-    for (FiberState* fiber = chain.first; fiber != nullptr; fiber = fiber->queue_next) EXPECT_EQ(seen.count(fiber), 1U);
-    pool->give(chain.cut(chain.count));
+  while (again < all.size()) {
+    std::array<FiberState*, 7> taken{};
+    const std::span some = std::span(taken).first(pool->take(taken));
+    again += some.size();
+    for (FiberState* fiber : some) EXPECT_EQ(seen.count(fiber), 1U);
+    pool->give(some);
   }
 }
 
 TEST(FiberPool, AWalkSeesThoseThatLiveAndHoldsThem) {
   FiberPool::Owner pool = FiberPool::create();
-  FiberState* living = pool->take(1).first;
-  FiberState* free = pool->take(1).first;
+  FiberState* living = nullptr;
+  FiberState* free = nullptr;
+  pool->take({&living, 1});
+  pool->take({&free, 1});
   living->begin("living", Body([] {}));
   int seen = 0;
   pool->for_each([&](FiberState& fiber) {
@@ -47,7 +52,7 @@ TEST(FiberPool, AWalkSeesThoseThatLiveAndHoldsThem) {
   });
   EXPECT_EQ(seen, 1);
   living->unref(2);
-  pool->give({free, 1});
+  pool->give({&free, 1});
 }
 
 TEST(FiberPool, AHandleMayOutliveItsRuntime) {
