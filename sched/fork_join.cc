@@ -27,7 +27,7 @@ void ForkFrame::push() {
     forks = worker->give_forks(*self);
   deque = forks;
   forks->push(this);
-  worker->scheduler().notify_one();
+  worker->scheduler().notify_of_spawned();
 }
 
 bool ForkFrame::take_back() noexcept {

@@ -344,7 +344,9 @@ void Scheduler::wake_a_sleeper() noexcept {
 
 bool Scheduler::work_visible() const noexcept {
   if (!injector_.empty() || classes_.has_any()) return true;
-  return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->has_stealable(); });
+  const bool drowsy = drowsy_.load(std::memory_order_relaxed);
+  return std::any_of(workers_.begin(), workers_.end(),
+                     [&](const auto& worker) { return worker->has_woken() || (!drowsy && worker->has_spawned()); });
 }
 
 // --- The watchdog: what waits behind a fiber that does not let go is given to an idle worker ------------------------
@@ -383,13 +385,17 @@ void Scheduler::watch() {
       all_switches += switches;
       any_awake = any_awake || !worker.asleep();
       if (switches == seen[i] && worker.current() != nullptr &&
-          (worker.holds_back() || worker.has_stealable() || classes_.has_any() ||
+          (worker.holds_back() || worker.has_woken() || worker.has_spawned() || classes_.has_any() ||
            worker.timers_.earliest() <= now_ns()))
         stuck = true;
       seen[i] = switches;
       look_for_hog(hogs, *workers_[i]);
     }
     quiet = any_awake ? 0 : quiet + 1;
+    if (drowsy_.load(std::memory_order_relaxed)) {
+      drowsy_.store(false, std::memory_order_relaxed);
+      if (work_visible()) stuck = true;
+    }
     if (stuck) notify_one();
     if (options_.deadlock_report.count() > 0 && !any_awake) {
       guard.unlock();

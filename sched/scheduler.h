@@ -87,6 +87,14 @@ class Scheduler {
       wake_a_sleeper();
   }
 
+  // The same for what was spawned or forked, which its own worker comes to by itself: not while others are drowsy (worker_search.cc).
+  void notify_of_spawned() noexcept {
+    light_fence();
+    const std::uint32_t idle = idle_.load(std::memory_order_relaxed);
+    if (idle >> 16 == 0 && (idle & 0xFFFF) != 0 && !drowsy_.load(std::memory_order_relaxed)) [[unlikely]]
+      wake_a_sleeper();
+  }
+
   [[nodiscard]] std::int64_t now_ns() const noexcept;
   [[nodiscard]] unsigned worker_count() const noexcept { return static_cast<unsigned>(workers_.size()); }
   [[nodiscard]] Worker& worker(unsigned index) noexcept { return *workers_[index]; }
@@ -154,7 +162,8 @@ class Scheduler {
   Injector stackless_;  // fibers that cannot begin until a stack comes back
   std::atomic<std::uint64_t> stackless_count_{0};
   mutable Classes classes_;  // a report takes its lock
-  std::atomic<std::uint32_t> idle_{0};
+  alignas(64) std::atomic<std::uint32_t> idle_{0};
+  std::atomic<bool> drowsy_{false};  // to take what was spawned has not been worth it of late; until the watchdog's next look
   Spinlock idle_lock_;
   std::vector<Worker*> idle_workers_;  // guarded by idle_lock_
   std::atomic<std::uint64_t> next_id_{1};

@@ -398,7 +398,7 @@ void Worker::push_spawned(FiberState* fiber) noexcept {
   FiberState* older = newest_.load(std::memory_order_relaxed);
   newest_.store(fiber, std::memory_order_release);
   if (older != nullptr && older->claimable.load(std::memory_order_relaxed)) fresh_.push(older);
-  scheduler_.notify_one();
+  scheduler_.notify_of_spawned();
 }
 
 void Worker::post(FiberState* fiber) noexcept {

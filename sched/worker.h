@@ -125,7 +125,9 @@ class Worker {
   [[nodiscard]] bool holds_back() const noexcept {
     return next_.load(std::memory_order_relaxed) != nullptr && !raided_.load(std::memory_order_relaxed);
   }
-  [[nodiscard]] bool has_stealable() const noexcept;
+  // That others may take.
+  [[nodiscard]] bool has_woken() const noexcept { return queue_.size() != 0; }
+  [[nodiscard]] bool has_spawned() const noexcept;
 
   std::thread thread;
 
@@ -143,6 +145,10 @@ class Worker {
   static constexpr std::uint32_t kAwake = 0, kAsleep = 1, kNotified = 2;
   static constexpr std::uint32_t kNextInARow = 16;
   static constexpr std::size_t kStackMagazine = 16;
+  static constexpr std::uint32_t kRoundsBeforeLook = 4, kMostRoundsBetweenLooks = 64, kRoundsPerYield = 32;
+  static constexpr std::size_t kMostHintsStolen = 32;
+  static constexpr std::uint32_t kFutileUntilDrowsy = 8;
+  static constexpr std::int64_t kWorthStealingNs = 400;
 
   static void fiber_main();
   // First code on any context that was switched to.
@@ -174,8 +180,12 @@ class Worker {
   }
   void promote_forks_of(FiberState& fiber);
   void take_forks(FiberState& fiber) noexcept;
+  FiberState* steal_spawned(Worker& victim) noexcept;
   FiberState* take_from_the_busy() noexcept;
+  void judge_steal() noexcept;
+  void was_futile() noexcept;
   FiberState* stolen(FiberState* fiber, const Worker& victim) noexcept;
+  FiberState* look_around(bool spun) noexcept;
   void sleep() noexcept;
   void check_events() noexcept;
   void note_io(Observer& seen_by) noexcept;
@@ -230,6 +240,10 @@ class Worker {
   std::uint64_t next_id_ = 0;
   std::uint64_t last_id_ = 0;
   std::vector<std::uint64_t> seen_switches_;  // of all workers, when the search began
+  std::int64_t stole_at_ns_ = 0;              // 0: not since the last search
+  std::uint64_t stole_at_switches_ = 0;
+  std::uint32_t futile_ = 0;  // searches in a row that were not worth it
+  bool was_woken_ = false;    // by another, and has found nothing since
   std::uint64_t noted_submitted_ = 0;
   std::uint64_t noted_completed_ = 0;
   FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "sched/asymmetric_fence.h"
 #include "sched/probes.h"
@@ -11,31 +12,62 @@
 
 namespace weft::sched {
 
-bool Worker::has_stealable() const noexcept {
-  return queue_.size() != 0 || has_fresh() ||
-         forks_of(watched_current()) != nullptr;
-}
+bool Worker::has_spawned() const noexcept { return has_fresh() || forks_of(watched_current()) != nullptr; }
 
 FiberState* Worker::steal() noexcept {
   const unsigned count = scheduler_.worker_count();
+  const bool drowsy = scheduler_.drowsy_.load(std::memory_order_relaxed);
   random_ = random_ * 1664525U + 1013904223U;
   const unsigned start = (random_ >> 16) % count;
   for (unsigned i = 0; i < count; ++i) {
     Worker& victim = scheduler_.worker((start + i) % count);
     if (&victim == this) continue;
     FiberState* fiber = victim.queue_.steal_half(queue_);
-    if (fiber == nullptr) fiber = steal_fork(victim);
-    while (fiber == nullptr && !victim.fresh_.empty()) {
-      FiberState* hint = victim.fresh_.steal();
-      if (hint == nullptr) break;
-      if (hint->claim()) fiber = hint;
-    }
+    if (fiber == nullptr && !drowsy) fiber = steal_spawned(victim);
     if (fiber != nullptr) return stolen(fiber, victim);
   }
   return nullptr;
 }
 
+// A fork, or the oldest that has not begun. Of these hints to some more come along, up to half of all: so that many small ones do not
+// cost a search each. They are hints, and stay their first worker's to claim as well.
+FiberState* Worker::steal_spawned(Worker& victim) noexcept {
+  FiberState* fiber = steal_fork(victim);
+  while (fiber == nullptr && !victim.fresh_.empty()) {
+    FiberState* hint = victim.fresh_.steal();
+    if (hint == nullptr) break;
+    if (hint->claim()) fiber = hint;
+  }
+  if (fiber == nullptr) return nullptr;
+  for (std::size_t more = std::min(victim.fresh_.size() / 2, kMostHintsStolen - 1); more > 0; --more) {
+    FiberState* hint = victim.fresh_.steal();
+    if (hint == nullptr) break;
+    fresh_.push(hint);
+  }
+  stole_at_ns_ = scheduler_.now_ns();
+  stole_at_switches_ = switches();
+  return fiber;
+}
+
+// Very small fibers cost more to take over than to run: their memory goes from one processor to the other and back, and whoever
+// starts and joins them is held up. So a thief looks at how long it was busy with what it took, or that it was woken for nothing.
+// After some such in a row all leave alone what was spawned or forked, until the watchdog's next look: it is then tried once more.
+void Worker::judge_steal() noexcept {
+  if (stole_at_ns_ == 0) return;
+  const std::int64_t busy_ns = scheduler_.now_ns() - std::exchange(stole_at_ns_, 0);
+  if (busy_ns < static_cast<std::int64_t>(switches() - stole_at_switches_) * kWorthStealingNs) {
+    was_futile();
+  } else {
+    futile_ = 0;
+  }
+}
+
+void Worker::was_futile() noexcept {
+  if (++futile_ >= kFutileUntilDrowsy) scheduler_.drowsy_.store(true, std::memory_order_relaxed);
+}
+
 FiberState* Worker::stolen(FiberState* fiber, const Worker& victim) noexcept {
+  was_woken_ = false;
   bump(steals_);
   WEFT_PROBE2(steal, index_, fiber->id);
   if (Observer* seen_by = observer()) [[unlikely]]
@@ -49,8 +81,13 @@ FiberState* Worker::take_from_the_busy() noexcept {
   for (unsigned i = 0; i < scheduler_.worker_count(); ++i) {
     Worker& victim = scheduler_.worker(i);
     if (&victim == this) continue;
-    FiberState* fiber = victim.newest_.load(std::memory_order_acquire);
-    if (fiber != nullptr && fiber->claim()) return stolen(fiber, victim);
+    FiberState* fiber =
+        scheduler_.drowsy_.load(std::memory_order_relaxed) ? nullptr : victim.newest_.load(std::memory_order_acquire);
+    if (fiber != nullptr && fiber->claim()) {
+      stole_at_ns_ = scheduler_.now_ns();
+      stole_at_switches_ = switches();
+      return stolen(fiber, victim);
+    }
     if (victim.switches() != seen_switches_[i] || victim.current() == nullptr) continue;
     fiber = victim.holds_back() ? victim.raid() : nullptr;
     if (fiber != nullptr) return stolen(fiber, victim);
@@ -68,32 +105,49 @@ void Worker::stop_searching() noexcept {
   if (scheduler_.end_search() && scheduler_.work_visible()) scheduler_.notify_one();
 }
 
+// What others have. `spun`: long enough to take also what they may yet come to themselves.
+FiberState* Worker::look_around(bool spun) noexcept {
+  FiberState* fiber = searching_ ? steal() : nullptr;
+  if (fiber == nullptr && scheduler_.classes_.idle_waits())
+    fiber = scheduler_.classes_.pick_idle(turn_, index_, scheduler_.now_ns());
+  if (fiber == nullptr && spun && searching_) fiber = take_from_the_busy();
+  return fiber;
+}
+
+// What is its own it looks at all the time; what is others' a little later, and then less and less often, because each look takes a
+// cache line or two from who is busy with them.
 FiberState* Worker::search() noexcept {
   bump(searches_);
-  if (!searching_) searching_ = scheduler_.begin_search();
-  for (unsigned i = 0; i < scheduler_.worker_count(); ++i) seen_switches_[i] = scheduler_.worker(i).switches();
+  judge_steal();
   std::int64_t spin_until = 0;
-  for (;;) {
+  std::uint32_t look_at = kRoundsBeforeLook;
+  for (std::uint32_t round = 0;; ++round) {
     check_events();
     FiberState* fiber = pick(After::kNothing);
     if (fiber == nullptr) fiber = take_injected();
-    if (fiber == nullptr && searching_) fiber = steal();
-    if (fiber == nullptr && scheduler_.classes_.idle_waits())
-      fiber = scheduler_.classes_.pick_idle(turn_, index_, scheduler_.now_ns());
-    if (fiber == nullptr) {
-      if (scheduler_.stopping_.load(std::memory_order_relaxed)) return nullptr;
+    if (fiber == nullptr && round == look_at) {
       const std::int64_t now = scheduler_.now_ns();
-      if (spin_until == 0) spin_until = now + scheduler_.options().idle_spin.count();
-      if (now >= spin_until) {
-        if (searching_) fiber = take_from_the_busy();
-        if (fiber == nullptr) return nullptr;
+      if (spin_until == 0) {
+        spin_until = now + scheduler_.options().idle_spin.count();
+        if (!searching_) searching_ = scheduler_.begin_search();
+        for (unsigned i = 0; i < scheduler_.worker_count(); ++i) seen_switches_[i] = scheduler_.worker(i).switches();
+      }
+      look_at += std::min(round, kMostRoundsBetweenLooks);
+      fiber = look_around(now >= spin_until);
+      if (fiber == nullptr && (now >= spin_until || scheduler_.stopping_.load(std::memory_order_relaxed))) {
+        if (std::exchange(was_woken_, false)) was_futile();
+        return nullptr;
       }
     }
     if (fiber != nullptr) {
       stop_searching();
       return fiber;
     }
-    ::sched_yield();  // who gives us work may need this very processor for it; a pause would keep it
+    if (round % kRoundsPerYield == kRoundsPerYield - 1) {
+      ::sched_yield();  // who gives us work may need this very processor for it
+    } else {
+      cpu_relax();
+    }
   }
 }
 
@@ -124,7 +178,8 @@ void Worker::sleep() noexcept {
     }
   }
   sleep_.exchange(kAwake, std::memory_order_acq_rel);
-  if (!scheduler_.unlist_idle(*this)) searching_ = true;
+  was_woken_ = !scheduler_.unlist_idle(*this);
+  if (was_woken_) searching_ = true;
 }
 
 }  // namespace weft::sched
