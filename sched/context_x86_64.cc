@@ -2,7 +2,9 @@
 //
 // Saves what a call preserves: rbx, rbp, r12 to r15, and the control words of x87 and SSE. Loading those two costs more than all
 // the rest, so they are loaded only if they differ from what is set; the status bits of MXCSR do not belong to a fiber (the ABI
-// lets any call change them). Leaves by a jump: the processor's stack of return addresses would predict a `ret` wrongly.
+// lets any call change them). Leaves by `ret`, which is right about as often as fibers are left and entered in the same function:
+// a jump instead leaves the call's entry on the processor's stack of return addresses, and all returns after it are predicted one
+// off (21 ns for a yield instead of 13 on Zen 5).
 //
 //   frame at a saved stack pointer:  0 mxcsr, 4 x87 control word, 8 r12, 16 r13, 24 r14, 32 r15, 40 rbx, 48 rbp, 56 rip
 //
@@ -42,9 +44,8 @@ weft_sched_switch:
     popq %r15
     popq %rbx
     popq %rbp
-    popq %r8
     movq %rdx, %rax
-    jmp *%r8
+    ret
 2:  ldmxcsr (%rsp)
     jmp 1b
 3:  fldcw 4(%rsp)
