@@ -10,6 +10,7 @@
 #include "sched/after_fork.h"
 #include "sched/fiber_extras.h"
 #include "sched/fiber_pool.h"
+#include "sched/scheduler.h"
 
 namespace weft::sched {
 
@@ -116,16 +117,27 @@ Outcome FiberState::wait_ended(Deadline deadline, bool cancellable_wait) noexcep
   return ended ? Outcome::kNotified : outcome;
 }
 
+// After stop_requested is set (W4 in waiter.h).
+void FiberState::cancel_wait() noexcept {
+  const std::uint64_t word = wait.word.load(std::memory_order_seq_cst);
+  constexpr std::uint64_t kMayBe = WaitWord::kParked | WaitWord::kCancellable;
+  if ((word & WaitWord::kFlags) != kMayBe || !wait.cancel(word)) return;
+  if (scheduler != nullptr) {
+    scheduler->make_ready(this);
+  } else {
+    wait.word.fetch_or(WaitWord::kResumed, std::memory_order_acq_rel);
+    Waiter::wake_thread(wait);
+  }
+}
+
 void FiberState::request_stop() noexcept {
-  Waiter* claimed = nullptr;
   std::stop_source source(std::nostopstate);
   {
     const std::lock_guard guard(cancel_lock);
     if (extras != nullptr) source = extras->stop;
-    stop_requested.store(true, std::memory_order_relaxed);
-    if (cancellable != nullptr && cancellable->claim(Outcome::kCancelled)) claimed = cancellable;
+    stop_requested.store(true, std::memory_order_seq_cst);
   }
-  if (claimed != nullptr) claimed->resume();
+  cancel_wait();
   request_stop_of(source);
 }
 

@@ -88,7 +88,7 @@ struct alignas(64) FiberState {
   std::atomic<const void*> waits_for{nullptr};
   std::atomic<std::int64_t> parked_at_ns{0};  // by the worker's coarse clock
   std::atomic<std::int64_t> wait_ends_ns{0};
-  Waiter* cancellable = nullptr;  // guarded by cancel_lock
+  WaitWord wait;
   Spinlock cancel_lock;
   bool in_stop_callbacks = false;  // its own: a Simulation draws nobody else meanwhile
   SchedulingClass scheduling_class{};
@@ -123,6 +123,7 @@ struct alignas(64) FiberState {
   // Until ended: kNotified, or why not.
   Outcome wait_ended(Deadline deadline, bool cancellable_wait) noexcept;
   void request_stop() noexcept;
+  void cancel_wait() noexcept;
   // Its group and class, from its spawner (null: an outsider) and the options given, if any; until its end. scheduling.cc.
   void begin_scheduling(const FiberState* parent, const SpawnOptions* options, std::uint64_t runtime) noexcept;
   void end_scheduling() noexcept;

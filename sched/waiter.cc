@@ -5,8 +5,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <mutex>
+#include <bit>
 
+#include "kernel/check.h"
 #include "sched/current.h"
 #include "sched/fiber.h"
 #include "sched/scheduler.h"
@@ -15,41 +16,72 @@
 
 namespace weft::sched {
 
-Waiter::Waiter() noexcept : fiber_(current_fiber()) {}
+namespace {
+
+// The kernel compares the lower half, where all that changes during a wait is.
+void* futex_of(WaitWord& word) noexcept {
+  static_assert(std::endian::native == std::endian::little);
+  return &word.word;
+}
+
+}  // namespace
+
+Waiter::Waiter() noexcept
+    : self_(current_self()),
+      scheduler_(self_ != nullptr ? self_->scheduler : nullptr),
+      word_(self_ != nullptr && !self_->wait.taken ? self_->wait : own_),
+      number_((word_.word.load(std::memory_order_relaxed) | WaitWord::kFlags) + 1) {
+  word_.taken = true;
+  word_.word.store(number_, std::memory_order_relaxed);
+}
 
 void Waiter::resume() noexcept {
-  FiberState* fiber = fiber_;
-  const std::uint32_t before = phase_.exchange(kResumed, std::memory_order_acq_rel);
+  FiberState* self = self_;
+  Scheduler* scheduler = scheduler_;
+  WaitWord& word = word_;
+  std::uint64_t before = word.word.load(std::memory_order_acquire);
+  if (scheduler == nullptr || (before & WaitWord::kParked) == 0)
+    before = word.word.fetch_or(WaitWord::kResumed, std::memory_order_acq_rel);
   // Not parked: it will see kResumed, and may have seen it already, so `this` is gone.
-  if (fiber != nullptr) {
-    if (before == kParked) fiber->scheduler->make_ready(fiber);
-    return;
+  if ((before & WaitWord::kParked) == 0) return;
+  if (scheduler != nullptr) {
+    scheduler->make_ready(self);
+  } else {
+    wake_thread(word);
   }
-  // A thread that has gone on meanwhile makes this a futile wake of an address, which the kernel never dereferences.
-  if (before == kParked) syscall(SYS_futex, &phase_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+// A thread that has gone on meanwhile makes this a futile wake of an address, which the kernel never dereferences.
+void Waiter::wake_thread(WaitWord& word) noexcept {
+  syscall(SYS_futex, futex_of(word), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+bool Waiter::commit_park() noexcept {
+  const FiberState* self = self_;
+  WaitWord& word = word_;
+  const std::uint64_t parked = number_ | parks_as_;
+  if ((word.word.fetch_or(parks_as_, std::memory_order_seq_cst) & WaitWord::kResumed) != 0) return false;
+  // From here on `this` may be gone, and *self another fiber's, whose wait then has another number.
+  const bool stops = (parked & WaitWord::kCancellable) != 0 && self->stop_requested.load(std::memory_order_seq_cst);
+  return !stops || !word.cancel(parked);
 }
 
 Outcome Waiter::park(const char* reason, Deadline deadline, bool cancellable, const void* on) noexcept {
-  FiberState* asked = cancellable ? (fiber_ != nullptr ? fiber_ : current_stand_in()) : nullptr;
-  if (asked != nullptr) {
-    const std::lock_guard guard(asked->cancel_lock);
-    if (asked->stop_requested.load(std::memory_order_relaxed)) {
+  if (cancellable && self_ != nullptr) {
+    WEFT_CHECK(&word_ != &own_);
+    if (self_->stop_requested.load(std::memory_order_relaxed)) [[unlikely]] {
       if (claim(Outcome::kCancelled)) return Outcome::kCancelled;
-      asked = nullptr;  // somebody else has claimed and will resume
+      // Somebody else has claimed and will resume.
     } else {
-      asked->cancellable = this;
+      parks_as_ = WaitWord::kParked | WaitWord::kCancellable;
     }
   }
-  if (fiber_ != nullptr) {
+  if (scheduler_ != nullptr) {
     park_fiber(reason, deadline, on);
   } else {
     park_thread(deadline);
   }
-  if (asked != nullptr) {
-    const std::lock_guard guard(asked->cancel_lock);
-    asked->cancellable = nullptr;
-  }
-  return outcome_.load(std::memory_order_acquire);
+  return static_cast<Outcome>(word_.word.load(std::memory_order_acquire) & WaitWord::kOutcome);
 }
 
 void Waiter::park_fiber(const char* reason, Deadline deadline, const void* on) noexcept {
@@ -60,17 +92,19 @@ void Waiter::park_fiber(const char* reason, Deadline deadline, const void* on) n
     home->timers().arm(timer, deadline.at().count(), *this);
   }
   if (!resumed()) {
-    fiber_->wait_reason.store(reason, std::memory_order_relaxed);
-    fiber_->waits_for.store(on, std::memory_order_relaxed);
-    fiber_->wait_ends_ns.store(deadline.at().count(), std::memory_order_relaxed);
+    self_->wait_reason.store(reason, std::memory_order_relaxed);
+    self_->waits_for.store(on, std::memory_order_relaxed);
+    self_->wait_ends_ns.store(deadline.at().count(), std::memory_order_relaxed);
     current_worker()->park_current(*this);
   }
   if (home != nullptr) home->timers().disarm(timer);
 }
 
 void Waiter::park_thread(Deadline deadline) noexcept {
-  commit_park();
-  while (!resumed()) {
+  if (!commit_park()) return;
+  for (;;) {
+    const std::uint64_t word = word_.word.load(std::memory_order_acquire);
+    if ((word & WaitWord::kResumed) != 0) return;
     timespec limit{};
     if (!deadline.is_never()) {
       const std::int64_t at = deadline.at().count() < 0 ? 0 : deadline.at().count();
@@ -78,8 +112,8 @@ void Waiter::park_thread(Deadline deadline) noexcept {
       limit.tv_nsec = at % 1'000'000'000;
     }
     // BITSET: an absolute time on CLOCK_MONOTONIC.
-    syscall(SYS_futex, &phase_, FUTEX_WAIT_BITSET_PRIVATE, kParked, deadline.is_never() ? nullptr : &limit, nullptr,
-            FUTEX_BITSET_MATCH_ANY);
+    syscall(SYS_futex, futex_of(word_), FUTEX_WAIT_BITSET_PRIVATE, static_cast<std::uint32_t>(word),
+            deadline.is_never() ? nullptr : &limit, nullptr, FUTEX_BITSET_MATCH_ANY);
     if (!resumed() && deadline.passed() && claim(Outcome::kTimedOut)) return;
   }
 }

@@ -2,13 +2,20 @@
 //
 //   mutex, channel, sleep, io ...  ->  [waiter]  ->  worker (fiber) or futex (thread)
 //
-// Lives on the waiting stack. Whoever wants to end the wait (an unlocker, a timer, a stop request) must first claim() it,
+// Lives on the waiting stack. Whoever wants to end the wait (an unlocker, a timer) must first claim() it,
 // which exactly one can, and then resume() it, which is the last thing it may do with it.
 //
-// Invariants   W1  outcome_ leaves kPending once, by the claimer; only the claimer calls resume(), once
+// What they compete for is one word: how the wait ended, and how far the waiting side is, so that a wait that has parked is ended by
+// one atomic and no other. A fiber has such a word of its own, whose upper bits count its waits. So a stop request, which knows the
+// fiber and not the waiter, ends the wait by that word alone; it finds a later wait there, or none, but never a waiter that is gone.
+//
+// Invariants   W1  the outcome leaves kPending once, by the claimer; only the claimer calls resume(), once
 //              W2  losers of the claim touch the waiter only under the lock of the structure they found it in; park()
 //                  takes those locks to get out of the structures before it returns
 //              W3  park() returns only after resume()
+//              W4  a stop request sets stop_requested and then looks at the word; who parks changes the word and then looks at
+//                  stop_requested. Both are sequentially consistent, so one of the two sees the other.
+//              W5  a fiber's word is that of its outermost Waiter; one made while that lives has its own, and is not cancellable
 // Locks: none of its own. Structures may hold their spinlock over claim() and resume(); neither parks.
 // Tests: with all that waits; in every interleaving: tests/sched/parking_model_test.cc.
 #pragma once
@@ -22,6 +29,7 @@
 namespace weft::sched {
 
 struct FiberState;
+class Scheduler;
 class Waiter;
 
 enum class Outcome : std::uint32_t { kPending, kNotified, kHandedOver, kTimedOut, kCancelled };
@@ -40,10 +48,26 @@ struct TimerNode {
   Waiter* waiter = nullptr;
 };
 
+// What the ends of a wait compete for.
+struct WaitWord {
+  static constexpr std::uint64_t kOutcome = 7, kParked = 8, kCancellable = 16, kResumed = 32;
+  static constexpr std::uint64_t kFlags = 255;  // the bits above count waits
+
+  // Of a wait that has parked like that and is not claimed yet: true for the one who may resume it.
+  bool cancel(std::uint64_t parked) noexcept {
+    return word.compare_exchange_strong(parked, parked | static_cast<std::uint64_t>(Outcome::kCancelled),
+                                        std::memory_order_acq_rel, std::memory_order_relaxed);
+  }
+
+  std::atomic<std::uint64_t> word{0};
+  bool taken = false;  // its owner's own: there is a Waiter
+};
+
 class Waiter {
  public:
   // For the calling fiber or thread.
   Waiter() noexcept;
+  ~Waiter() { word_.taken = false; }
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
@@ -55,18 +79,20 @@ class Waiter {
 
   // True for the one who may end the wait.
   bool claim(Outcome outcome) noexcept {
-    auto expected = Outcome::kPending;
-    return outcome_.compare_exchange_strong(expected, outcome, std::memory_order_acq_rel, std::memory_order_relaxed);
+    std::uint64_t word = word_.word.load(std::memory_order_relaxed);
+    do {
+      if ((word & ~(WaitWord::kParked | WaitWord::kCancellable)) != number_) return false;
+    } while (!word_.word.compare_exchange_weak(word, word | static_cast<std::uint64_t>(outcome),
+                                               std::memory_order_acq_rel, std::memory_order_relaxed));
+    return true;
   }
   void resume() noexcept;
-  [[nodiscard]] FiberState* fiber() const noexcept { return fiber_; }
 
-  // By the worker, once the fiber's context is saved. False: resume() came first, and the fiber is to run on.
-  bool commit_park() noexcept {
-    auto expected = kAwake;
-    return phase_.compare_exchange_strong(expected, kParked, std::memory_order_acq_rel, std::memory_order_acquire);
+  // By the worker, once the fiber's context is saved. False: resume() came first, or a stop request, and the fiber is to run on.
+  bool commit_park() noexcept;
+  [[nodiscard]] bool resumed() const noexcept {
+    return (word_.word.load(std::memory_order_acquire) & WaitWord::kResumed) != 0;
   }
-  [[nodiscard]] bool resumed() const noexcept { return phase_.load(std::memory_order_acquire) == kResumed; }
 
   // For the structure that queues it; guarded by its lock.
   Waiter* next = nullptr;
@@ -76,13 +102,17 @@ class Waiter {
   void* payload = nullptr;  // channel: the value's place
 
  private:
-  static constexpr std::uint32_t kAwake = 0, kParked = 1, kResumed = 2;
+  friend struct FiberState;
   void park_thread(Deadline deadline) noexcept;
   void park_fiber(const char* reason, Deadline deadline, const void* on) noexcept;
+  static void wake_thread(WaitWord& word) noexcept;
 
-  FiberState* const fiber_;  // null: a plain thread
-  std::atomic<std::uint32_t> phase_{kAwake};
-  std::atomic<Outcome> outcome_{Outcome::kPending};
+  FiberState* const self_;      // the fiber or stand-in; null: another thread
+  Scheduler* const scheduler_;  // null: a plain thread
+  WaitWord own_;
+  WaitWord& word_;
+  const std::uint64_t number_;  // the word as it is at first: the wait's count
+  std::uint64_t parks_as_ = WaitWord::kParked;
 };
 
 // First come, first served. Its owner's lock guards it.

@@ -15,6 +15,8 @@ enum class Mistake {
   kResumeOverlooked,     // what commit_park() says is not looked at
   kTimerNotDisarmed,     // park() returns without it
   kResumesWithoutClaim,  // the one that ends the wait does not claim() it
+  kNoLookAfterPark,      // who has parked does not look whether it was asked to stop meanwhile
+  kLooksBeforeStop,      // a stop request looks at the wait before it says that it is there
   kLooksThenSleeps,      // a thread compares the word itself instead of leaving it to the futex
   kNoSecondLook,         // a worker sleeps without looking at the queues again
   kNoHeavyFence,         // ... or looks without the barrier
@@ -34,8 +36,9 @@ void expect_found(const char* what, const Exploration& exploration, const char* 
 
 // --- A wait (sched/waiter.h) ----------------------------------------------------------------------------------------
 
-constexpr int kPending = 0, kNotified = 1, kTimedOut = 2;  // Outcome
-constexpr int kAwake = 0, kParked = 1, kResumed = 2;       // Waiter::phase_
+// WaitWord, of a wait whose count is 0 and of the next. Outcomes: 0 is kPending.
+constexpr int kNotified = 1, kTimedOut = 2, kCancelled = 3, kOutcome = 7, kParked = 8, kCancellable = 16, kResumed = 32;
+constexpr int kNextWait = 256;
 constexpr const char* kGone = "a waiter is touched that is gone";
 
 // One waiter, in a queue with its lock and among the timers with theirs.
@@ -43,9 +46,16 @@ struct Wait {
   Wait(Machine& on, Mistake left_out) : machine(on), mistake(left_out) {}
 
   // Waiter::claim()
-  auto claim(Thread& t, int outcome) {
+  Steps<int> claim(Thread& t, int outcome) {
     machine.expect(machine.value(gone) == 0, kGone);
-    return t.compare_exchange(outcome_, kPending, outcome, kAcqRel);
+    for (;;) {
+      // if ((word & ~(WaitWord::kParked | WaitWord::kCancellable)) != number_) return false;
+      const int word = co_await t.load(word_, kRelaxed);
+      if ((word & ~(kParked | kCancellable)) != 0) co_return 0;
+      // word_.word.compare_exchange_weak(word, word | outcome, std::memory_order_acq_rel, ...)
+      const int mine = co_await t.compare_exchange(word_, word, word | outcome, kAcqRel);
+      if (mine == 1) co_return 1;
+    }
   }
 
   // What unlockers and timers do: take it out under the lock they found it under, claim it, resume it.
@@ -64,16 +74,39 @@ struct Wait {
   // Waiter::resume()
   Steps<> resume(Thread& t) {
     machine.expect(machine.value(gone) == 0, kGone);
-    // const std::uint32_t before = phase_.exchange(kResumed, std::memory_order_acq_rel);
-    const int before = co_await t.exchange(phase_, kResumed, kAcqRel);
-    machine.expect(before != kResumed, "a waiter is resumed twice");
-    if (is_thread) {
-      // if (before == kParked) syscall(SYS_futex, &phase_, FUTEX_WAKE_PRIVATE, 1, ...);
-      if (before == kParked) co_await t.exchange(asleep, 0, kSeqCst);
-    } else {
-      // if (before == kParked) fiber->scheduler->make_ready(fiber);
-      if (before == kParked) co_await t.fetch_add(ready, 1, kAcqRel);
+    // std::uint64_t before = word.word.load(std::memory_order_acquire);
+    int before = co_await t.load(word_, kAcquire);
+    // if (scheduler == nullptr || (before & WaitWord::kParked) == 0) before = word.word.fetch_or(WaitWord::kResumed, ...);
+    if (is_thread || (before & kParked) == 0) {
+      before = co_await t.fetch_add(word_, kResumed, kAcqRel);
+      machine.expect((before & kResumed) == 0, "a waiter is resumed twice");
     }
+    if ((before & kParked) == 0) co_return;
+    if (is_thread) {
+      // wake_thread(word);
+      co_await t.exchange(asleep, 0, kSeqCst);
+    } else {
+      // scheduler->make_ready(self);
+      co_await t.fetch_add(ready, 1, kAcqRel);
+    }
+  }
+
+  // WaitWord::cancel(), by who has seen or made it so.
+  Steps<> cancel(Thread& t, int parked) {
+    const int mine = co_await t.compare_exchange(word_, parked, parked | kCancelled, kAcqRel);
+    if (mine == 1) co_await t.fetch_add(ready, 1, kAcqRel);
+  }
+
+  // FiberState::request_stop()
+  Steps<> stop(Thread& t) {
+    int word = 0;
+    if (mistake == Mistake::kLooksBeforeStop) word = co_await t.load(word_, kSeqCst);
+    // stop_requested.store(true, std::memory_order_seq_cst);
+    co_await t.exchange(stop_requested, 1, kSeqCst);
+    // const std::uint64_t word = wait.word.load(std::memory_order_seq_cst);
+    if (mistake != Mistake::kLooksBeforeStop) word = co_await t.load(word_, kSeqCst);
+    // if ((word & WaitWord::kFlags) != kMayBe || !wait.cancel(word)) return;
+    if (word % kNextWait == (kParked | kCancellable)) co_await cancel(t, word);
   }
 
   // The fiber, up to where its context is saved: Waiter::park_fiber(), Worker::park_current().
@@ -86,17 +119,24 @@ struct Wait {
     machine.value(armed) = 1;
     co_await t.unlock(timers_lock);
     // if (!resumed()) ... park_current(*this)
-    const int phase = co_await t.load(phase_, kAcquire);
-    if (phase == kResumed) {
+    const int word = co_await t.load(word_, kAcquire);
+    if ((word & kResumed) != 0) {
       co_await go_on(t);
       co_return;
     }
     // Context::switch_to() saves, and Worker::arrive(), After::kPark, commits on the stack of another.
     if (mistake != Mistake::kParksBeforeSaved) co_await t.store(saved, 1, kRelaxed);
     // if (!left_waiter_->commit_park()) push_woken(fiber);
-    const int parked = co_await t.compare_exchange(phase_, kAwake, kParked, kAcqRel);
+    const int parks_as = cancellable ? kParked | kCancellable : kParked;
+    const int before = co_await t.fetch_add(word_, parks_as, kSeqCst);
     if (mistake == Mistake::kParksBeforeSaved) co_await t.store(saved, 1, kRelaxed);
-    if (parked == 0 && mistake != Mistake::kResumeOverlooked) co_await t.fetch_add(ready, 1, kAcqRel);
+    if ((before & kResumed) != 0) {
+      if (mistake != Mistake::kResumeOverlooked) co_await t.fetch_add(ready, 1, kAcqRel);
+    } else if (cancellable && mistake != Mistake::kNoLookAfterPark) {
+      // self->stop_requested.load(std::memory_order_seq_cst); ... word.cancel(parked)
+      const int stops = co_await t.load(stop_requested, kSeqCst);
+      if (stops == 1) co_await cancel(t, parks_as);
+    }
   }
 
   // The fiber from there on: the rest of park_fiber(), and what lock_slow() or another caller does after park().
@@ -108,10 +148,17 @@ struct Wait {
       machine.value(armed) = 0;
       co_await t.unlock(timers_lock);
     }
-    // return outcome_.load(std::memory_order_acquire);
-    const int outcome = co_await t.load(outcome_, kAcquire);
-    machine.expect(outcome != kPending, "park() returns without an outcome");
-    if (outcome == kTimedOut) {
+    co_await finish(t);
+    // The fiber's next Waiter.
+    if (cancellable) co_await t.store(word_, kNextWait, kRelaxed);
+  }
+
+  // What follows a park.
+  Steps<> finish(Thread& t) {
+    // return static_cast<Outcome>(word_.word.load(std::memory_order_acquire) & WaitWord::kOutcome);
+    const int outcome = co_await t.load(word_, kAcquire) & kOutcome;
+    machine.expect(outcome != 0, "park() returns without an outcome");
+    if (outcome != kNotified) {
       co_await t.lock(queue_lock);
       machine.value(queued) = 0;
       co_await t.unlock(queue_lock);
@@ -119,46 +166,52 @@ struct Wait {
     machine.value(gone) = 1;
   }
 
+  // Another worker, which runs what is ready.
+  Steps<> run_when_ready(Thread& t) {
+    for (;;) {
+      co_await t.wait_while(ready, 0);
+      co_await t.fetch_add(ready, -1, kAcqRel);
+      const int is_saved = co_await t.load(saved, kRelaxed);
+      machine.expect(is_saved == 1, "a fiber runs whose context is not saved");
+      co_await go_on(t);
+    }
+  }
+
   // Waiter::park_thread()
   Steps<> park_thread(Thread& t, Cell deadline) {
-    // commit_park();
-    co_await t.compare_exchange(phase_, kAwake, kParked, kAcqRel);
-    for (;;) {
+    // if (!commit_park()) return;
+    const int before = co_await t.fetch_add(word_, kParked, kSeqCst);
+    while ((before & kResumed) == 0) {
       t.settle(0);
-      // while (!resumed())
-      int phase = co_await t.load(phase_, kAcquire);
-      if (phase == kResumed) break;
-      // syscall(SYS_futex, &phase_, FUTEX_WAIT_BITSET_PRIVATE, kParked, ...)
+      // const std::uint64_t word = word_.word.load(std::memory_order_acquire);
+      const int word = co_await t.load(word_, kAcquire);
+      // if ((word & WaitWord::kResumed) != 0) return;
+      if ((word & kResumed) != 0) break;
+      // syscall(SYS_futex, futex_of(word_), FUTEX_WAIT_BITSET_PRIVATE, word, ...)
       if (mistake == Mistake::kLooksThenSleeps) {
         co_await t.exchange(asleep, 1, kSeqCst);
         co_await t.wait_until(asleep, 0);
       } else {
-        const int sleeps = co_await t.futex_enlist(phase_, kParked, asleep);
+        const int sleeps = co_await t.futex_enlist(word_, word, asleep);
         if (sleeps == 1) co_await t.wait_until(asleep, 0);
       }
       // if (!resumed() && deadline.passed() && claim(Outcome::kTimedOut)) return;
-      phase = co_await t.load(phase_, kAcquire);
-      if (phase == kResumed) break;
+      const int now = co_await t.load(word_, kAcquire);
+      if ((now & kResumed) != 0) break;
       const int passed = co_await t.load(deadline, kRelaxed);
       if (passed == 0) continue;
       const int mine = co_await claim(t, kTimedOut);
       if (mine == 1) break;
     }
-    const int outcome = co_await t.load(outcome_, kAcquire);
-    machine.expect(outcome != kPending, "park() returns without an outcome");
-    if (outcome == kTimedOut) {
-      co_await t.lock(queue_lock);
-      machine.value(queued) = 0;
-      co_await t.unlock(queue_lock);
-    }
-    machine.value(gone) = 1;
+    co_await finish(t);
   }
 
   Machine& machine;
   const Mistake mistake;
   bool is_thread = false;
-  const Cell phase_ = machine.cell("phase_");
-  const Cell outcome_ = machine.cell("outcome_");
+  bool cancellable = false;
+  const Cell word_ = machine.cell("word_");
+  const Cell stop_requested = machine.cell("stop_requested");
   const Cell queue_lock = machine.cell("queue_lock_");
   const Cell queued = machine.cell("linked");
   const Cell timers_lock = machine.cell("the timers' lock");
@@ -177,19 +230,10 @@ Exploration fiber_waits(Memory memory, Mistake mistake) {
     machine.thread("fiber and its worker", [&wait](Thread& t) { return wait.park(t); });
     machine.thread("unlocker", [&wait](Thread& t) { return wait.end_it(t, wait.queue_lock, wait.queued, kNotified); });
     machine.thread("timer", [&wait](Thread& t) { return wait.end_it(t, wait.timers_lock, wait.armed, kTimedOut); });
-    Thread& other = machine.thread("other worker", [&wait](Thread& t) -> Steps<> {
-      for (;;) {
-        co_await t.wait_while(wait.ready, 0);
-        co_await t.fetch_add(wait.ready, -1, kAcqRel);
-        const int is_saved = co_await t.load(wait.saved, kRelaxed);
-        wait.machine.expect(is_saved == 1, "a fiber runs whose context is not saved");
-        co_await wait.go_on(t);
-      }
-    });
-    other.may_wait_forever();
+    machine.thread("other worker", [&wait](Thread& t) { return wait.run_when_ready(t); }).may_wait_forever();
     machine.at_end([&wait, &machine] {
       // Who comes before there is anybody in the queue or among the timers ends nothing.
-      if (machine.value(wait.outcome_) == kPending) return;
+      if ((machine.value(wait.word_) & kOutcome) == 0) return;
       machine.expect(machine.value(wait.runs) == 1, "a wake-up is lost");
     });
   });
@@ -208,6 +252,35 @@ TEST(ParkingModel, MistakesInAFibersWaitAreFound) {
   expect_found("an early resume() overlooked", fiber_waits(kMemory, Mistake::kResumeOverlooked), "a wake-up is lost");
   expect_found("the timer left armed", fiber_waits(kMemory, Mistake::kTimerNotDisarmed), kGone);
   EXPECT_NE(fiber_waits(kMemory, Mistake::kResumesWithoutClaim).failure, "");
+}
+
+// The same fiber may be asked to stop, while an unlocker wants to end the wait. A late request must not end the fiber's next one.
+Exploration fiber_is_stopped(Memory memory, Mistake mistake) {
+  return explore(memory, [mistake](Machine& machine) {
+    auto& wait = machine.keep<Wait>(machine, mistake);
+    wait.cancellable = true;
+    machine.thread("fiber and its worker", [&wait](Thread& t) { return wait.park(t); });
+    machine.thread("unlocker", [&wait](Thread& t) { return wait.end_it(t, wait.queue_lock, wait.queued, kNotified); });
+    machine.thread("who stops it", [&wait](Thread& t) { return wait.stop(t); });
+    machine.thread("other worker", [&wait](Thread& t) { return wait.run_when_ready(t); }).may_wait_forever();
+    machine.at_end([&wait, &machine] {
+      machine.expect(machine.value(wait.runs) == 1, "a stop request is lost");
+      machine.expect(machine.value(wait.word_) == kNextWait, "a stop request ends another wait");
+    });
+  });
+}
+
+TEST(ParkingModel, AFiberThatIsAskedToStopRunsOnce) {
+  expect_holds("a stopped wait, sequential", fiber_is_stopped(Memory::kSequential, Mistake::kNone));
+  expect_holds("a stopped wait, store buffers", fiber_is_stopped(Memory::kStoreBuffers, Mistake::kNone));
+  expect_holds("a stopped wait, reordered stores", fiber_is_stopped(Memory::kReorderedStores, Mistake::kNone));
+}
+
+TEST(ParkingModel, MistakesAtAStopRequestAreFound) {
+  expect_found("no look after the park", fiber_is_stopped(Memory::kSequential, Mistake::kNoLookAfterPark),
+               "a stop request is lost");
+  expect_found("a look before the request", fiber_is_stopped(Memory::kSequential, Mistake::kLooksBeforeStop),
+               "a stop request is lost");
 }
 
 // A plain thread waits in a futex; time passes at any moment, and wakes it once as the kernel does.
