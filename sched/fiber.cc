@@ -18,19 +18,23 @@ namespace {
 
 // As memcpy, for the few bytes that a name has.
 void copy_name(char* to, const char* from, std::size_t length) noexcept {
-  if (length >= 8) {
-    // Two pieces, which overlap where it is not twice as long as one.
-    const auto pieces = [&]<typename Piece>(Piece first) {
-      Piece last;
-      std::memcpy(&first, from, sizeof first);
-      std::memcpy(&last, from + length - sizeof last, sizeof last);
-      std::memcpy(to, &first, sizeof first);
-      std::memcpy(to + length - sizeof last, &last, sizeof last);
-    };
-    struct Wide {
-      std::uint64_t words[2];
-    };
-    length >= sizeof(Wide) ? pieces(Wide{}) : pieces(std::uint64_t{});
+  // Two pieces, which overlap where it is not twice as long as one.
+  const auto pieces = [&]<typename Piece>(Piece first) {
+    Piece last;
+    std::memcpy(&first, from, sizeof first);
+    std::memcpy(&last, from + length - sizeof last, sizeof last);
+    std::memcpy(to, &first, sizeof first);
+    std::memcpy(to + length - sizeof last, &last, sizeof last);
+  };
+  struct Wide {
+    std::uint64_t words[2];
+  };
+  if (length >= sizeof(Wide)) {
+    pieces(Wide{});
+  } else if (length >= sizeof(std::uint64_t)) {
+    pieces(std::uint64_t{});
+  } else if (length >= sizeof(std::uint32_t)) {
+    pieces(std::uint32_t{});
   } else {
     for (std::size_t i = 0; i < length; ++i) to[i] = from[i];
   }

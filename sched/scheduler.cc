@@ -69,7 +69,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
   prepare_asymmetric_fences();
   std::unique_ptr<Scheduler> made(new Scheduler(options));
   const unsigned count = options.simulated ? 1 : (options.workers != 0 ? options.workers : usable_cpus());
-  for (unsigned i = 0; i < count; ++i) made->workers_.push_back(std::make_unique<Worker>(*made, i, count == 1));
+  for (unsigned i = 0; i < count; ++i) made->workers_.push_back(std::make_unique<Worker>(*made, *made->pool_, i, count == 1));
   made->idle_workers_.reserve(count);
   if (options.measure_latencies)
     for (auto& worker : made->workers_) worker->observe_with(std::make_unique<Observer>(true));
@@ -216,15 +216,13 @@ void Scheduler::tell_closer() noexcept {
 
 void Scheduler::make_ready(FiberState* fiber) noexcept {
   Worker* here = current_worker();
-  WEFT_PROBE1(wake, fiber->id);
   if (here != nullptr && &here->scheduler() == this) {
-    if (Observer* seen_by = here->observer()) [[unlikely]]
-      seen_by->becomes_ready(*fiber, TraceKind::kWake, here->current(), now_ns());
-    here->push_woken(fiber);
+    here->make_ready(fiber);
     return;
   }
   if (forked_with_runtimes) [[unlikely]]
     refuse_if_left_behind(this);
+  WEFT_PROBE1(wake, fiber->id);
   // Once it is queued, the fiber may run, end, and with it the runtime: whose destructor waits for this count.
   outside_.fetch_add(1, std::memory_order_acq_rel);
   if (outside_observer_.tracing() || options_.measure_latencies) [[unlikely]]

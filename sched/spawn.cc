@@ -87,7 +87,7 @@ void Fiber::request_stop() noexcept {
 Fiber spawn(std::string_view name, Body body) {
   Worker* worker = current_worker();
   if (worker == nullptr) return Fiber(spawn_thread(name, std::move(body)));
-  return Fiber(worker->scheduler().spawn(name, std::move(body)));
+  return Fiber(worker->spawn(name, std::move(body)));
 }
 
 Fiber spawn_pinned(unsigned worker_index, std::string_view name, Body body) {

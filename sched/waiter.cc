@@ -26,8 +26,14 @@ void* futex_of(WaitWord& word) noexcept {
 
 }  // namespace
 
+FiberState* Waiter::own_self() noexcept {
+  const Worker* worker = current_worker();
+  FiberState* fiber = worker != nullptr ? worker->current() : nullptr;
+  return fiber != nullptr ? fiber : current_stand_in();
+}
+
 Waiter::Waiter() noexcept
-    : self_(current_self()),
+    : self_(own_self()),
       scheduler_(self_ != nullptr ? self_->scheduler : nullptr),
       word_(self_ != nullptr && !self_->wait.taken ? self_->wait : own_),
       number_((word_.word.load(std::memory_order_relaxed) | WaitWord::kFlags) + 1) {
@@ -44,10 +50,12 @@ void Waiter::resume() noexcept {
     before = word.word.fetch_or(WaitWord::kResumed, std::memory_order_acq_rel);
   // Not parked: it will see kResumed, and may have seen it already, so `this` is gone.
   if ((before & WaitWord::kParked) == 0) return;
-  if (scheduler != nullptr) {
-    scheduler->make_ready(self);
-  } else {
+  if (scheduler == nullptr) {
     wake_thread(word);
+  } else if (Worker* here = current_worker(); here != nullptr && &here->scheduler() == scheduler) {
+    here->make_ready(self);
+  } else {
+    scheduler->make_ready(self);
   }
 }
 

@@ -105,6 +105,7 @@ class Waiter {
   friend struct FiberState;
   void park_thread(Deadline deadline) noexcept;
   void park_fiber(const char* reason, Deadline deadline, const void* on) noexcept;
+  static FiberState* own_self() noexcept;
   static void wake_thread(WaitWord& word) noexcept;
 
   FiberState* const self_;      // the fiber or stand-in; null: another thread

@@ -203,7 +203,7 @@ void Worker::end_current() noexcept {
 // a row the others have their turn.
 bool Worker::run_inline(FiberState& child) noexcept {
   FiberState* self = current();
-  if (self == nullptr || order_ != nullptr || self->classed || child.pool != scheduler_.pool_.get()) return false;
+  if (self == nullptr || order_ != nullptr || self->classed || child.pool != pool_) return false;
   if (!child.claimable.load(std::memory_order_relaxed)) return false;
   if (scheduler_.classes_.high_waits()) [[unlikely]]
     return false;
@@ -259,9 +259,9 @@ bool Worker::run_inline(FiberState& child) noexcept {
   return true;
 }
 
-FiberState* Worker::new_fiber() {
+[[gnu::always_inline]] inline FiberState* Worker::take_free_fiber() {
   if (free_count_ == 0) [[unlikely]]
-    free_count_ = scheduler_.pool_->take(std::span(free_fibers_).first(kFiberBatch));
+    free_count_ = pool_->take(std::span(free_fibers_).first(kFiberBatch));
   FiberState* fiber = free_fibers_[--free_count_];
   // One of the next, while this one is made.
   const auto* later = reinterpret_cast<const char*>(free_fibers_[std::max(free_count_, kFetchAhead) - kFetchAhead]);
@@ -274,16 +274,24 @@ FiberState* Worker::new_fiber() {
   return fiber;
 }
 
-bool Worker::recycle(FiberState& fiber) noexcept {
-  if (fiber.pool != scheduler_.pool_.get()) return false;
-  if (free_count_ == free_fibers_.size()) [[unlikely]] {
-    const auto oldest = std::span(free_fibers_).first<2 * kFiberBatch>();
-    scheduler_.pool_->give(oldest);
-    std::copy(free_fibers_.begin() + oldest.size(), free_fibers_.end(), free_fibers_.begin());
-    free_count_ -= oldest.size();
-  }
-  free_fibers_[free_count_++] = &fiber;
-  return true;
+FiberState* Worker::new_fiber() { return take_free_fiber(); }
+
+FiberState* Worker::spawn(std::string_view name, Body&& body) {
+  const FiberState* by = current();
+  if (by != nullptr && by->classed) [[unlikely]]
+    return scheduler_.spawn(name, std::move(body));
+  FiberState* fiber = take_free_fiber();
+  fiber->begin(name, std::move(body));
+  hint_at(fiber);
+  return fiber;
+}
+
+// The half that was not used for longer.
+void Worker::give_back_fibers() noexcept {
+  const auto oldest = std::span(free_fibers_).first<2 * kFiberBatch>();
+  pool_->give(oldest);
+  std::copy(free_fibers_.begin() + oldest.size(), free_fibers_.end(), free_fibers_.begin());
+  free_count_ -= oldest.size();
 }
 
 void Worker::count_ended() noexcept {
@@ -360,7 +368,16 @@ void Worker::queue_or_inject(FiberState* fiber) noexcept {
   scheduler_.notify_one();
 }
 
-void Worker::push_woken(FiberState* fiber) noexcept {
+void Worker::make_ready(FiberState* fiber) noexcept {
+  WEFT_PROBE1(wake, fiber->id);
+  if (Observer* seen_by = observer()) [[unlikely]]
+    seen_by->becomes_ready(*fiber, TraceKind::kWake, current(), scheduler_.now_ns());
+  queue_woken(fiber);
+}
+
+void Worker::push_woken(FiberState* fiber) noexcept { queue_woken(fiber); }
+
+[[gnu::always_inline]] inline void Worker::queue_woken(FiberState* fiber) noexcept {
   fiber->phase.store(FiberPhase::kQueued, std::memory_order_relaxed);
   if (order_ != nullptr) {
     simulated_ready_.push_back(fiber);
@@ -384,7 +401,9 @@ void Worker::push_woken(FiberState* fiber) noexcept {
   if (displaced != nullptr) queue_or_inject(displaced);
 }
 
-void Worker::push_spawned(FiberState* fiber) noexcept {
+void Worker::push_spawned(FiberState* fiber) noexcept { hint_at(fiber); }
+
+[[gnu::always_inline]] inline void Worker::hint_at(FiberState* fiber) noexcept {
   bump(spawned_);
   const FiberState* by = current();
   fiber->spawned_by.store(by != nullptr ? by->id : 0, std::memory_order_relaxed);
@@ -608,7 +627,7 @@ void Worker::enter_thread() noexcept {
 void Worker::leave_thread() noexcept {
   set_current_worker(nullptr);
   while (stack_count_ > 0) scheduler_.stacks_.give(stacks_[--stack_count_]);
-  scheduler_.pool_->give(std::span(free_fibers_).first(std::exchange(free_count_, 0)));
+  pool_->give(std::span(free_fibers_).first(std::exchange(free_count_, 0)));
 }
 
 void Worker::give_back_stacks() noexcept {

@@ -28,6 +28,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -53,8 +54,8 @@ struct ForkFrame;
 
 class Worker {
  public:
-  Worker(Scheduler& scheduler, unsigned index, bool alone) noexcept
-      : scheduler_(scheduler), index_(index), alone_(alone) {}
+  Worker(Scheduler& scheduler, FiberPool& pool, unsigned index, bool alone) noexcept
+      : scheduler_(scheduler), pool_(&pool), index_(index), alone_(alone) {}
   ~Worker() { delete observer_.load(std::memory_order_relaxed); }
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -88,11 +89,21 @@ class Worker {
   ForkDeque* give_forks(FiberState& fiber);
   FiberState* fiber_for(ForkFrame& frame);
 
+  // Scheduler::spawn() for the current fiber, with nothing said of how it is scheduled.
+  FiberState* spawn(std::string_view name, Body&& body);
   // Memory for a fiber, and its number.
   FiberState* new_fiber();
   // False: it is another scheduler's.
-  bool recycle(FiberState& fiber) noexcept;
+  bool recycle(FiberState& fiber) noexcept {
+    if (fiber.pool != pool_) return false;
+    if (free_count_ == free_fibers_.size()) [[unlikely]]
+      give_back_fibers();
+    free_fibers_[free_count_++] = &fiber;
+    return true;
+  }
 
+  // A fiber whose wait has ended, as Scheduler::make_ready(): on this worker's thread only.
+  void make_ready(FiberState* fiber) noexcept;
   // A fiber that runs here next: on this worker's thread only.
   void push_woken(FiberState* fiber) noexcept;
   void push_spawned(FiberState* fiber) noexcept;
@@ -150,6 +161,9 @@ class Worker {
   static constexpr std::uint32_t kFutileUntilDrowsy = 8;
   static constexpr std::int64_t kWorthStealingNs = 400;
 
+  FiberState* take_free_fiber();
+  void hint_at(FiberState* fiber) noexcept;
+  void queue_woken(FiberState* fiber) noexcept;
   static void fiber_main();
   // First code on any context that was switched to.
   void arrive() noexcept;
@@ -197,6 +211,7 @@ class Worker {
   [[nodiscard]] bool may_go_on_with(Stack stack, const FiberState& fiber) const noexcept;
   void give_stack(Stack stack) noexcept;
   void give_back_stacks() noexcept;
+  void give_back_fibers() noexcept;
   void set_current(FiberState* fiber) noexcept { current_.store(fiber, std::memory_order_release); }
   void go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept;
   void leave(After after, Waiter* waiter, FiberState* to) noexcept;
@@ -207,6 +222,7 @@ class Worker {
   }
 
   Scheduler& scheduler_;
+  FiberPool* const pool_;  // the scheduler's
   const unsigned index_;
   const bool alone_;  // no other worker takes from this one
   std::unique_ptr<Reactor> reactor_;
