@@ -435,7 +435,10 @@ void Worker::post_cancel(CancelRequest& cancel) noexcept {
   wake();
 }
 
+// Whoever is awake looks again at what it is woken for before it sleeps (R2), so that it has to be told only if it has said kAsleep.
 void Worker::wake() noexcept {
+  light_fence();
+  if (sleep_.load(std::memory_order_relaxed) == kAwake) return;
   if (sleep_.exchange(kNotified, std::memory_order_acq_rel) == kAsleep) reactor_->wake();
 }
 

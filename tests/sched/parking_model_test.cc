@@ -361,8 +361,14 @@ struct Idling {
     co_await wake(t, chosen);
   }
 
-  // Worker::wake(): if (sleep_.exchange(kNotified, std::memory_order_acq_rel) == kAsleep) reactor_->wake();
+  // Worker::wake()
   Steps<> wake(Thread& t, int worker) {
+    // light_fence();
+    if (fence == Fence::kFull) co_await t.fence();
+    // if (sleep_.load(std::memory_order_relaxed) == kAwake) return;
+    const int state = co_await t.load(sleep_[worker], kRelaxed);
+    if (state == 0) co_return;
+    // if (sleep_.exchange(kNotified, std::memory_order_acq_rel) == kAsleep) reactor_->wake();
     const int before = co_await t.exchange(sleep_[worker], kWoken, kAcqRel);
     if (before == kAsleep) co_await t.exchange(event[worker], 1, kSeqCst);
   }
