@@ -3,7 +3,7 @@
 // Usage: sched_bench [--only ROW[,ROW...]] [--rounds N] [--workers N] [--scale N] [--json] [--list]
 //
 // Each row runs `rounds` times (default 7) after one round that is not counted; shown are the least and the median. With --json
-// one object a line: row, unit, min, median, rounds, workers, peak_kb (the most memory resident in the row). --scale divides
+// one object a line: row, unit, min, median, rounds, workers, peak_kb (the most memory resident in the row, which is a process of its own). --scale divides
 // the sizes, for a quick look at whether all works. A wrong result ends the program with status 1.
 //
 //   row               unit   what one operation is; threads are `workers` where nothing else is said
@@ -24,7 +24,8 @@
 //   timer_storm       ns     a sleep, of 1,000 fibers that sleep 1,000 times each for up to 100 us drawn from a seed; total time
 //                            over number of sleeps
 //   thread_ring       ns     a hop of a token in a ring of 503 fibers, each of which waits on a semaphore (1,000,000)
-#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -371,14 +372,6 @@ std::vector<Row> rows() {
   };
 }
 
-// Makes what getrusage and VmHWM call the peak begin anew (Linux 4.0).
-void forget_peak() {
-  if (std::FILE* file = std::fopen("/proc/self/clear_refs", "w")) {
-    std::fputs("5", file);
-    std::fclose(file);
-  }
-}
-
 long peak_kb() {
   long kb = 0;
   if (std::FILE* file = std::fopen("/proc/self/status", "r")) {
@@ -397,7 +390,6 @@ void run(const Row& row, const Settings& settings) {
     std::fprintf(stderr, "sched_bench: %s\n", runtime.error().message().c_str());
     std::exit(1);
   }
-  forget_peak();
   std::vector<double> took;
   (void)row.run(*runtime, settings.scale);
   for (int i = 0; i < settings.rounds; ++i) took.push_back(row.run(*runtime, settings.scale) * row.per_second);
@@ -412,6 +404,21 @@ void run(const Row& row, const Settings& settings) {
                 workers, peak_kb());
   }
   std::fflush(stdout);
+}
+
+// In a process of its own, so that what an earlier row has left in the heap is not in the peak of this one.
+void run_apart(const Row& row, const Settings& settings) {
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    run(row, settings);
+    std::exit(0);
+  }
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+    std::fprintf(stderr, "sched_bench: row %s did not come to its end\n", row.name);
+    std::exit(1);
+  }
 }
 
 std::vector<std::string> split(std::string_view list) {
@@ -458,7 +465,7 @@ int main_of(int count, char** words) {
   if (!settings.json) std::printf("%-18s %10s %10s\n", "row", "min", "median");
   for (const Row& row : all)
     if (settings.only.empty() || std::find(settings.only.begin(), settings.only.end(), row.name) != settings.only.end())
-      run(row, settings);
+      run_apart(row, settings);
   return 0;
 }
 
