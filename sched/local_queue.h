@@ -52,19 +52,24 @@ class LocalQueue {
     return item;
   }
 
+  // Owner only: the one that is `nth` from the oldest on now, or null. Only a hint: it may be anybody's already.
+  [[nodiscard]] T* peek(std::uint32_t nth) const noexcept {
+    const std::uint32_t at = head_.load(std::memory_order_relaxed) + nth;
+    const auto left = static_cast<std::int32_t>(tail_.load(std::memory_order_relaxed) - at);
+    return left > 0 ? slots_[at % kCapacity].load(std::memory_order_relaxed) : nullptr;
+  }
+
   // Owner only: hands the older half, rounded up, to `take(T*)`, oldest first.
   template <typename Take>
   void shed_half(Take&& take) noexcept {
     std::uint32_t head = head_.load(std::memory_order_acquire);
-    std::array<T*, kCapacity / 2> shed;
     std::uint32_t count = 0;
     do {
       const std::uint32_t there = tail_.load(std::memory_order_relaxed) - head;
       count = there - there / 2;
-      for (std::uint32_t i = 0; i < count; ++i)
-        shed[i] = slots_[(head + i) % kCapacity].load(std::memory_order_relaxed);
     } while (!head_.compare_exchange_weak(head, head + count, std::memory_order_acq_rel, std::memory_order_acquire));
-    for (std::uint32_t i = 0; i < count; ++i) take(shed[i]);
+    // They stay in their slots until the owner pushes again.
+    for (std::uint32_t i = 0; i < count; ++i) take(slots_[(head + i) % kCapacity].load(std::memory_order_relaxed));
   }
 
   // By the owner of `into`, which is empty: moves half of this queue, rounded up, there and returns the first of it.

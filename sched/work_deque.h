@@ -12,6 +12,7 @@
 // interleaving, with late and reordered stores: deque_model_test.cc.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -79,6 +80,25 @@ class WorkDeque {
     // At the last one a thief may be, so it stays.
     if (!done || top_.load(std::memory_order_relaxed) >= bottom) bottom_.store(bottom + 1, std::memory_order_relaxed);
     return done;
+  }
+
+  // Owner only, where items are hints: takes the oldest ones out as long as they are `stale`, at most so many, by one swap.
+  template <typename Stale>
+  void drop_oldest(std::int64_t most, Stale&& stale) noexcept {
+    std::int64_t top = top_.load(std::memory_order_acquire);
+    const std::int64_t end = std::min(bottom_.load(std::memory_order_relaxed), top + most);
+    Buffer* buffer = buffer_.load(std::memory_order_relaxed);
+    std::int64_t kept = top;
+    while (kept < end && stale(*buffer->at(kept).load(std::memory_order_relaxed))) ++kept;
+    // If a thief was quicker, they are left to the next time.
+    if (kept > top) top_.compare_exchange_strong(top, kept, std::memory_order_seq_cst, std::memory_order_relaxed);
+  }
+
+  // Owner only: the one that is `nth` from the oldest on, which stays. Null: there are not so many.
+  [[nodiscard]] T* peek(std::int64_t nth) const noexcept {
+    const std::int64_t at = top_.load(std::memory_order_relaxed) + nth;
+    if (at >= bottom_.load(std::memory_order_relaxed)) return nullptr;
+    return buffer_.load(std::memory_order_relaxed)->at(at).load(std::memory_order_relaxed);
   }
 
   // Any thread: the oldest. Null: there is none, or somebody else just took it.

@@ -156,11 +156,13 @@ class Worker {
   static constexpr std::uint32_t kAwake = 0, kAsleep = 1, kNotified = 2;
   static constexpr std::uint32_t kNextInARow = 16;
   static constexpr std::size_t kStackMagazine = 16;
+  static constexpr std::uint32_t kQueueLength = 1024;  // beyond it a fiber goes the way of the injector
   static constexpr std::uint32_t kRoundsBeforeLook = 4, kMostRoundsBetweenLooks = 64, kRoundsPerYield = 32;
   static constexpr std::size_t kMostHintsStolen = 32;
   static constexpr std::uint32_t kFutileUntilDrowsy = 8;
   static constexpr std::int64_t kWorthStealingNs = 400;
 
+  void fetch_ahead() noexcept;
   FiberState* take_free_fiber();
   void hint_at(FiberState* fiber) noexcept;
   void queue_woken(FiberState* fiber) noexcept;
@@ -271,7 +273,7 @@ class Worker {
   Spinlock raid_lock_;
   FiberState* raid_took_ = nullptr;           // guarded by raid_lock_; set while raided_
   std::atomic<FiberState*> newest_{nullptr};  // written by the owner only
-  LocalQueue<FiberState> queue_;
+  LocalQueue<FiberState, kQueueLength> queue_;
   WorkDeque<FiberState> fresh_{256};
   Injector inbox_;
   Spinlock cancels_lock_;
