@@ -89,6 +89,7 @@ Outcome Waiter::park(const char* reason, Deadline deadline, bool cancellable, co
   } else {
     park_thread(deadline);
   }
+  word_.taken = false;
   return static_cast<Outcome>(word_.word.load(std::memory_order_acquire) & WaitWord::kOutcome);
 }
 

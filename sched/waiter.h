@@ -15,7 +15,8 @@
 //              W3  park() returns only after resume()
 //              W4  a stop request sets stop_requested and then looks at the word; who parks changes the word and then looks at
 //                  stop_requested. Both are sequentially consistent, so one of the two sees the other.
-//              W5  a fiber's word is that of its outermost Waiter; one made while that lives has its own, and is not cancellable
+//              W5  a fiber's word is one Waiter's from its making until its park() returns; one that is made in between has its
+//                  own, and is not cancellable
 // Locks: none of its own. Structures may hold their spinlock over claim() and resume(); neither parks.
 // Tests: with all that waits; in every interleaving: tests/sched/parking_model_test.cc.
 #pragma once

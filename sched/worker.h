@@ -157,10 +157,12 @@ class Worker {
   static constexpr std::uint32_t kNextInARow = 16;
   static constexpr std::size_t kStackMagazine = 16;
   static constexpr std::uint32_t kQueueLength = 1024;  // beyond it a fiber goes the way of the injector
-  static constexpr std::uint32_t kRoundsBeforeLook = 4, kMostRoundsBetweenLooks = 64, kRoundsPerYield = 32;
+  static constexpr std::uint32_t kRoundsBeforeLook = 32, kMostRoundsBetweenLooks = 64, kRoundsPerYield = 64;
   static constexpr std::size_t kMostHintsStolen = 32;
   static constexpr std::uint32_t kFutileUntilDrowsy = 8;
-  static constexpr std::int64_t kWorthStealingNs = 400;
+  static constexpr std::int64_t kWorthStealingNs = 400;  // for each that was spawned
+  static constexpr std::int64_t kWorthMovingNs = 2000;   // for those woken that come together
+  static constexpr std::uint32_t kMostPatience = 6;
 
   void fetch_ahead() noexcept;
   FiberState* take_free_fiber();
@@ -200,7 +202,7 @@ class Worker {
   FiberState* take_from_the_busy() noexcept;
   void judge_steal() noexcept;
   void was_futile() noexcept;
-  FiberState* stolen(FiberState* fiber, const Worker& victim) noexcept;
+  FiberState* stolen(FiberState* fiber, const Worker& victim, bool woken) noexcept;
   FiberState* look_around(bool spun) noexcept;
   void sleep() noexcept;
   void check_events() noexcept;
@@ -260,6 +262,8 @@ class Worker {
   std::vector<std::uint64_t> seen_switches_;  // of all workers, when the search began
   std::int64_t stole_at_ns_ = 0;              // 0: not since the last search
   std::uint64_t stole_at_switches_ = 0;
+  bool stole_woken_ = false;
+  std::uint32_t patience_ = 0;  // steals in a row of woken ones that were not worth it
   std::uint32_t futile_ = 0;  // searches in a row that were not worth it
   bool was_woken_ = false;    // by another, and has found nothing since
   std::uint64_t noted_submitted_ = 0;

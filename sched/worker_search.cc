@@ -23,8 +23,9 @@ FiberState* Worker::steal() noexcept {
     Worker& victim = scheduler_.worker((start + i) % count);
     if (&victim == this) continue;
     FiberState* fiber = victim.queue_.steal_half(queue_);
-    if (fiber == nullptr && !drowsy) fiber = steal_spawned(victim);
-    if (fiber != nullptr) return stolen(fiber, victim);
+    if (fiber != nullptr) return stolen(fiber, victim, true);
+    if (!drowsy) fiber = steal_spawned(victim);
+    if (fiber != nullptr) return stolen(fiber, victim, false);
   }
   return nullptr;
 }
@@ -44,18 +45,21 @@ FiberState* Worker::steal_spawned(Worker& victim) noexcept {
     if (hint == nullptr) break;
     fresh_.push(hint);
   }
-  stole_at_ns_ = scheduler_.now_ns();
-  stole_at_switches_ = switches();
   return fiber;
 }
 
+// Fibers that were woken and soon wait again, as those that want one lock, are better left where they were woken: the thief takes
+// its time before it looks again.
+//
 // Very small fibers cost more to take over than to run: their memory goes from one processor to the other and back, and whoever
 // starts and joins them is held up. So a thief looks at how long it was busy with what it took, or that it was woken for nothing.
 // After some such in a row all leave alone what was spawned or forked, until the watchdog's next look: it is then tried once more.
 void Worker::judge_steal() noexcept {
   if (stole_at_ns_ == 0) return;
   const std::int64_t busy_ns = scheduler_.now_ns() - std::exchange(stole_at_ns_, 0);
-  if (busy_ns < static_cast<std::int64_t>(switches() - stole_at_switches_) * kWorthStealingNs) {
+  if (stole_woken_) {
+    patience_ = busy_ns < kWorthMovingNs ? std::min(patience_ + 1, kMostPatience) : 0;
+  } else if (busy_ns < static_cast<std::int64_t>(switches() - stole_at_switches_) * kWorthStealingNs) {
     was_futile();
   } else {
     futile_ = 0;
@@ -66,8 +70,11 @@ void Worker::was_futile() noexcept {
   if (++futile_ >= kFutileUntilDrowsy) scheduler_.drowsy_.store(true, std::memory_order_relaxed);
 }
 
-FiberState* Worker::stolen(FiberState* fiber, const Worker& victim) noexcept {
+FiberState* Worker::stolen(FiberState* fiber, const Worker& victim, bool woken) noexcept {
   was_woken_ = false;
+  stole_at_ns_ = scheduler_.now_ns();
+  stole_at_switches_ = switches();
+  stole_woken_ = woken;
   bump(steals_);
   WEFT_PROBE2(steal, index_, fiber->id);
   if (Observer* seen_by = observer()) [[unlikely]]
@@ -83,14 +90,10 @@ FiberState* Worker::take_from_the_busy() noexcept {
     if (&victim == this) continue;
     FiberState* fiber =
         scheduler_.drowsy_.load(std::memory_order_relaxed) ? nullptr : victim.newest_.load(std::memory_order_acquire);
-    if (fiber != nullptr && fiber->claim()) {
-      stole_at_ns_ = scheduler_.now_ns();
-      stole_at_switches_ = switches();
-      return stolen(fiber, victim);
-    }
+    if (fiber != nullptr && fiber->claim()) return stolen(fiber, victim, false);
     if (victim.switches() != seen_switches_[i] || victim.current() == nullptr) continue;
     fiber = victim.holds_back() ? victim.raid() : nullptr;
-    if (fiber != nullptr) return stolen(fiber, victim);
+    if (fiber != nullptr) return stolen(fiber, victim, true);
     if (victim.timers_.earliest() != Timers::kNothing && victim.timers_.earliest() <= scheduler_.now_ns() &&
         victim.timers_.fire(scheduler_.now_ns()) != 0) {
       if (FiberState* woken = pick(After::kNothing)) return woken;
@@ -120,7 +123,7 @@ FiberState* Worker::search() noexcept {
   bump(searches_);
   judge_steal();
   std::int64_t spin_until = 0;
-  std::uint32_t look_at = kRoundsBeforeLook;
+  std::uint32_t look_at = kRoundsBeforeLook << patience_;
   for (std::uint32_t round = 0;; ++round) {
     check_events();
     FiberState* fiber = pick(After::kNothing);

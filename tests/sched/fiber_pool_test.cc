@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "sched/runtime.h"
@@ -35,6 +37,18 @@ TEST(FiberPool, GivesEachFiberToOneTakerAndUsesItAgain) {
     for (FiberState* fiber : some) EXPECT_EQ(seen.count(fiber), 1U);
     pool->give(some);
   }
+}
+
+TEST(FiberPool, ANameIsKeptUpToItsRoom) {
+  FiberPool::Owner pool = FiberPool::create();
+  FiberState* fiber = nullptr;
+  pool->take({&fiber, 1});
+  const std::string letters = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGH";
+  for (std::size_t length = 0; length <= letters.size(); ++length) {
+    fiber->begin(letters.substr(0, length), Body([] {}));
+    EXPECT_EQ(fiber->name, letters.substr(0, std::min<std::size_t>(length, 31)));
+  }
+  pool->give({&fiber, 1});
 }
 
 TEST(FiberPool, AWalkSeesThoseThatLiveAndHoldsThem) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -42,6 +43,29 @@ TEST(Join, AChildThatHasNotBegunRunsWhereItIsJoinedAndAsItself) {
     EXPECT_EQ(current_fiber(), parent);
     EXPECT_GT(below, 0);
     EXPECT_LT(below, 32 * 1024);
+  });
+}
+
+// Thieves leave small fibers alone (Worker::judge_steal()), but not for long.
+TEST(Join, AfterManySmallChildrenALongOneIsStillTakenByAnotherWorker) {
+  auto runtime = Runtime::create({.workers = 2});
+  ASSERT_TRUE(runtime.has_value());
+  runtime->block_on([] {
+    for (int round = 0; round < 3; ++round) {
+      std::vector<Fiber> small;
+      small.reserve(20'000);
+      for (int i = 0; i < 20'000; ++i) {
+        spawn("small", [] {}).join();
+        small.push_back(spawn("small", [] {}));
+      }
+      for (Fiber& fiber : small) fiber.join();
+      std::atomic<bool> ran{false};
+      Fiber child = spawn("long", [&] { ran = true; });
+      const auto give_up = std::chrono::steady_clock::now() + 20s;
+      while (!ran && std::chrono::steady_clock::now() < give_up) {}  // this worker does not come to it
+      EXPECT_TRUE(ran);
+      child.join();
+    }
   });
 }
 

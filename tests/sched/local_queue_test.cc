@@ -19,6 +19,18 @@ TEST(LocalQueue, IsFirstInFirstOutAndBounded) {
   EXPECT_EQ(queue.pop(), nullptr);
 }
 
+TEST(LocalQueue, PeekShowsWhatComesAndLeavesIt) {
+  LocalQueue<int, 4> queue;
+  std::array<int, 3> items{};
+  EXPECT_EQ(queue.peek(0), nullptr);
+  for (int& item : items) queue.push(&item);
+  EXPECT_EQ(queue.pop(), &items[0]);
+  EXPECT_EQ(queue.peek(0), &items[1]);
+  EXPECT_EQ(queue.peek(1), &items[2]);
+  EXPECT_EQ(queue.peek(2), nullptr);
+  EXPECT_EQ(queue.size(), 2U);
+}
+
 TEST(LocalQueue, AThiefTakesHalfRoundedUp) {
   LocalQueue<int, 8> queue;
   LocalQueue<int, 8> thief;

@@ -26,6 +26,26 @@ TEST(WorkDeque, TheOwnerWorksAtOneEndAndThievesAtTheOther) {
   EXPECT_TRUE(deque.empty());
 }
 
+TEST(WorkDeque, StaleHintsAtItsOldEndAreDroppedTogether) {
+  WorkDeque<int> deque(8);
+  std::array<int, 6> items{0, 0, 0, 7, 0, 0};
+  for (int& item : items) deque.push(&item);
+  const auto stale = [](int item) { return item == 0; };
+  deque.drop_oldest(2, stale);
+  EXPECT_EQ(deque.size(), 4U);
+  deque.drop_oldest(64, stale);
+  EXPECT_EQ(deque.size(), 3U);
+  EXPECT_EQ(deque.peek(0), &items[3]);
+  EXPECT_EQ(deque.peek(2), &items[5]);
+  EXPECT_EQ(deque.peek(3), nullptr);
+  EXPECT_EQ(deque.steal(), &items[3]);
+  deque.drop_oldest(64, stale);
+  EXPECT_TRUE(deque.empty());
+  deque.drop_oldest(64, stale);
+  deque.push(&items[0]);
+  EXPECT_EQ(deque.pop(), &items[0]);
+}
+
 TEST(WorkDeque, GrowsWithoutLosingWhatIsInIt) {
   WorkDeque<std::size_t> deque(2);
   std::vector<std::size_t> items(1000);
