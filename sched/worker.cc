@@ -265,12 +265,16 @@ bool Worker::run_inline(FiberState& child) noexcept {
 }
 
 [[gnu::always_inline]] inline FiberState* Worker::take_free_fiber() {
-  if (free_count_ == 0) [[unlikely]]
+  const auto fetch = [this](std::size_t at) {
+    const auto* lines = reinterpret_cast<const char*>(free_fibers_[at]);
+    for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(lines + 64 * line, 1);
+  };
+  if (free_count_ == 0) [[unlikely]] {
     free_count_ = pool_->take(std::span(free_fibers_).first(kFiberBatch));
+    for (std::size_t next = 1; next <= std::min(free_count_, kFetchAhead); ++next) fetch(free_count_ - next);
+  }
   FiberState* fiber = free_fibers_[--free_count_];
-  // One of the next, while this one is made.
-  const auto* later = reinterpret_cast<const char*>(free_fibers_[std::max(free_count_, kFetchAhead) - kFetchAhead]);
-  for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(later + 64 * line, 1);
+  if (free_count_ >= kFetchAhead) fetch(free_count_ - kFetchAhead);  // while this one is made
   if (next_id_ == last_id_) [[unlikely]] {
     next_id_ = scheduler_.next_id_.fetch_add(kIdBatch, std::memory_order_relaxed);
     last_id_ = next_id_ + kIdBatch;

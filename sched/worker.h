@@ -150,7 +150,7 @@ class Worker {
   static constexpr std::uint32_t kSubmitsPerCheck = 8;
   static constexpr std::uint32_t kInlineInARow = 64;
   static constexpr std::size_t kFiberBatch = 64;
-  static constexpr std::size_t kFetchAhead = 4;
+  static constexpr std::size_t kFetchAhead = 8;
   static constexpr std::uint64_t kIdBatch = 1024;
   static constexpr std::uint64_t kFromInjector = 64;
   static constexpr std::uint32_t kAwake = 0, kAsleep = 1, kNotified = 2;
