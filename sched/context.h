@@ -3,8 +3,8 @@
 //   worker -> [context] -> another fiber
 //
 // A switch saves and restores the registers that a call preserves, the stack pointer and, where they differ, the floating-point
-// control words, and tells AddressSanitizer and ThreadSanitizer. On x86-64 the switch is our own (context_x86_64.cc, 12
-// instructions and the control words' comparison), with frames laid out as Boost's; elsewhere it is Boost's.
+// control words, and tells AddressSanitizer and ThreadSanitizer. On x86-64 the switch is our own (context_x86_64.cc, some 25
+// instructions), with frames laid out as Boost's; elsewhere it is Boost's.
 // The C++ exception state does not travel by itself: see exception_state.h.
 //
 // Invariants   C1  a context runs on at most one thread; switch_to() returns in the context it was called in, perhaps on

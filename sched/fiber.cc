@@ -61,7 +61,7 @@ void FiberState::begin(std::string_view fiber_name, Body&& what) noexcept {
 
 void FiberState::want_stack(std::size_t bytes) noexcept {
   constexpr std::size_t kMost = std::numeric_limits<std::uint16_t>::max();  // more than any stack has
-  stack_pages = static_cast<std::uint16_t>(std::min(kMost, (bytes + kStackPage - 1) / kStackPage));
+  stack_pages = static_cast<std::uint16_t>(std::min(kMost, bytes / kStackPage + (bytes % kStackPage != 0 ? 1 : 0)));
 }
 
 bool FiberState::try_ref() noexcept {

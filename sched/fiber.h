@@ -58,17 +58,17 @@ struct alignas(64) FiberState {
   Context context;
   ExceptionState exceptions;  // while it does not run
   Stack stack;
-  std::atomic<Worker*> pinned{nullptr};      // runs nowhere else
-  std::atomic<std::uint32_t> references{0};  // 0: free
-  std::uint16_t stack_pages = 0;             // wanted; 0: the runtime's usual size
+  std::atomic<Worker*> pinned{nullptr};               // runs nowhere else
+  std::atomic<std::uint32_t> references{0};           // 0: free
+  std::uint16_t stack_pages = 0;                      // wanted; 0: the runtime's usual size
   std::atomic<FiberPhase> phase{FiberPhase::kEnded};  // for people
   std::atomic<bool> claimable{false};                 // has not begun, and is hinted at
-  bool classed = false;     // of a group, high or idle: queued there, not in a worker
-  bool has_forks = false;   // its own: `forks` is not null
-  bool has_extras = false;  // its own: `extras` is not null
-  bool failed = false;      // there is an `exception`; written before `ended`
-  std::atomic<bool> stop_requested{false};  // set under cancel_lock
-  bool ended = false;                       // guarded by join_lock
+  bool classed = false;                               // of a group, high or idle: queued there, not in a worker
+  bool has_forks = false;                             // its own: `forks` is not null
+  bool has_extras = false;                            // its own: `extras` is not null
+  bool failed = false;                                // there is an `exception`; written before `ended`
+  std::atomic<bool> stop_requested{false};            // set under cancel_lock
+  bool ended = false;                                 // guarded by join_lock
   Spinlock join_lock;
 
   // From start to end.

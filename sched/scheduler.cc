@@ -69,7 +69,8 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
   prepare_asymmetric_fences();
   std::unique_ptr<Scheduler> made(new Scheduler(options));
   const unsigned count = options.simulated ? 1 : (options.workers != 0 ? options.workers : usable_cpus());
-  for (unsigned i = 0; i < count; ++i) made->workers_.push_back(std::make_unique<Worker>(*made, *made->pool_, i, count == 1));
+  for (unsigned i = 0; i < count; ++i)
+    made->workers_.push_back(std::make_unique<Worker>(*made, *made->pool_, i, count == 1));
   made->idle_workers_.reserve(count);
   if (options.measure_latencies)
     for (auto& worker : made->workers_) worker->observe_with(std::make_unique<Observer>(true));

@@ -73,7 +73,8 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // From any thread or fiber. The caller owns one reference.
-  FiberState* spawn(std::string_view name, Body&& body, int worker_index = -1, const SpawnOptions* scheduling = nullptr);
+  FiberState* spawn(std::string_view name, Body&& body, int worker_index = -1,
+                    const SpawnOptions* scheduling = nullptr);
   FiberState* spawn(const SpawnOptions& options, Body&& body);
   // A fiber whose wait has ended, from any thread or fiber.
   void make_ready(FiberState* fiber) noexcept;
@@ -163,7 +164,8 @@ class Scheduler {
   std::atomic<std::uint64_t> stackless_count_{0};
   mutable Classes classes_;  // a report takes its lock
   alignas(64) std::atomic<std::uint32_t> idle_{0};
-  std::atomic<bool> drowsy_{false};  // to take what was spawned has not been worth it of late; until the watchdog's next look
+  std::atomic<bool> drowsy_{
+      false};  // to take what was spawned has not been worth it of late; until the watchdog's next look
   Spinlock idle_lock_;
   std::vector<Worker*> idle_workers_;  // guarded by idle_lock_
   std::atomic<std::uint64_t> next_id_{1};

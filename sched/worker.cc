@@ -96,7 +96,8 @@ void Worker::give_stack(Stack stack) noexcept {
 }
 
 // `to` null: the thread's own context. The exception state of `from`, the running one, goes to `exceptions`.
-[[gnu::always_inline]] inline void Worker::go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept {
+[[gnu::always_inline]] inline void Worker::go(Context& from, ExceptionState& exceptions, FiberState* to,
+                                              bool ends) noexcept {
   if (to != nullptr && !to->context.prepared() && !bind_stack(*to)) [[unlikely]] {
     to = nullptr;
     if (&from == &root_) return;

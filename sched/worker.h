@@ -17,7 +17,8 @@
 //
 // Invariants   R1  a fiber is queued, or may be resumed, only after its context is saved
 //              R2  before it sleeps a worker is listed idle, then fences (heavy_fence()), then looks at all queues again; whoever
-//                  queues fences (light_fence()) and then looks at the idle count. One of the two sees the other.
+//                  queues fences (light_fence()) and then looks at the idle count. One of the two sees the other. What was
+//                  spawned may be passed over while thieves are drowsy (worker_search.cc): its own worker comes to it
 //              R3  `this` is not touched after a switch, nor after anything else that runs a fiber: the caller may be on
 //                  another worker by then
 // Thread-safety: of its own thread, but for post(), wake(), counters and what thieves do.
@@ -264,8 +265,8 @@ class Worker {
   std::uint64_t stole_at_switches_ = 0;
   bool stole_woken_ = false;
   std::uint32_t patience_ = 0;  // steals in a row of woken ones that were not worth it
-  std::uint32_t futile_ = 0;  // searches in a row that were not worth it
-  bool was_woken_ = false;    // by another, and has found nothing since
+  std::uint32_t futile_ = 0;    // searches in a row that were not worth it
+  bool was_woken_ = false;      // by another, and has found nothing since
   std::uint64_t noted_submitted_ = 0;
   std::uint64_t noted_completed_ = 0;
   FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out
