@@ -3,8 +3,8 @@
 // Usage: sched_bench [--only ROW[,ROW...]] [--rounds N] [--workers N] [--scale N] [--json] [--list]
 //
 // Each row runs `rounds` times (default 7) after one round that is not counted; shown are the least and the median. With --json
-// one object a line: row, unit, min, median, rounds, workers, peak_kb (the most memory resident in the row, which is a process of its own). --scale divides
-// the sizes, for a quick look at whether all works. A wrong result ends the program with status 1.
+// one object a line: row, unit, min, median, rounds, workers, peak_kb (the most memory resident in the row, which is a process of
+// its own). --scale divides the sizes, for a quick look at whether all works. A wrong result ends the program with status 1.
 //
 //   row               unit   what one operation is; threads are `workers` where nothing else is said
 //   yield_2           ns     one yield, of 2 fibers on 1 thread (2,000,000 in all)
