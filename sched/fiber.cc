@@ -17,7 +17,9 @@ namespace weft::sched {
 namespace {
 
 // As memcpy, for the few bytes that a name has.
-void copy_name(char* to, const char* from, std::size_t length) noexcept {
+void copy_name(char* to, std::string_view name) noexcept {
+  const std::size_t length = name.size();
+  const char* from = name.begin();
   // Two pieces, which overlap where it is not twice as long as one.
   const auto pieces = [&]<typename Piece>(Piece first) {
     Piece last;
@@ -36,7 +38,7 @@ void copy_name(char* to, const char* from, std::size_t length) noexcept {
   } else if (length >= sizeof(std::uint32_t)) {
     pieces(std::uint32_t{});
   } else {
-    for (std::size_t i = 0; i < length; ++i) to[i] = from[i];
+    for (std::size_t i = 0; i < length; ++i) to[i] = name[i];
   }
   to[length] = '\0';
 }
@@ -51,7 +53,7 @@ void FiberState::begin(std::string_view fiber_name, Body&& what) noexcept {
   stop_requested.store(false, std::memory_order_relaxed);
   ended = false;
   body = std::move(what);
-  copy_name(name, fiber_name.data(), std::min(fiber_name.size(), sizeof name - 1));
+  copy_name(name, fiber_name.substr(0, sizeof name - 1));
   if (locals_are_inherited.load(std::memory_order_relaxed)) [[unlikely]] {
     extras = FiberExtras::inherited();
     has_extras = extras != nullptr;

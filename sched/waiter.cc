@@ -70,7 +70,8 @@ bool Waiter::commit_park() noexcept {
   const std::uint64_t parked = number_ | parks_as_;
   if ((word.word.fetch_or(parks_as_, std::memory_order_seq_cst) & WaitWord::kResumed) != 0) return false;
   // From here on `this` may be gone, and *self another fiber's, whose wait then has another number.
-  const bool stops = (parked & WaitWord::kCancellable) != 0 && self->stop_requested.load(std::memory_order_seq_cst);
+  const bool stops =
+      self != nullptr && (parked & WaitWord::kCancellable) != 0 && self->stop_requested.load(std::memory_order_seq_cst);
   return !stops || !word.cancel(parked);
 }
 
@@ -84,7 +85,7 @@ Outcome Waiter::park(const char* reason, Deadline deadline, bool cancellable, co
       parks_as_ = WaitWord::kParked | WaitWord::kCancellable;
     }
   }
-  if (scheduler_ != nullptr) {
+  if (self_ != nullptr && scheduler_ != nullptr) {
     park_fiber(reason, deadline, on);
   } else {
     park_thread(deadline);
