@@ -242,7 +242,7 @@ void Scheduler::make_ready(FiberState* fiber) noexcept {
 
 Worker* Scheduler::home_of(FiberState& fiber) noexcept {
   Worker* home = fiber.pinned.load(std::memory_order_relaxed);
-  return home != nullptr && fiber.extras != nullptr ? choose_home(fiber, *home) : home;
+  return home != nullptr && fiber.has_extras ? choose_home(fiber, *home) : home;
 }
 
 // A fiber of several workers is bound to one of them each time it is made ready, so that nothing but this knows of sets, and a

@@ -397,7 +397,8 @@ void Worker::push_woken(FiberState* fiber) noexcept { queue_woken(fiber); }
     scheduler_.queue_classed(fiber, true);
     return;
   }
-  if (Worker* home = scheduler_.home_of(*fiber)) {
+  if (fiber->pinned.load(std::memory_order_relaxed) != nullptr) {
+    Worker* home = scheduler_.home_of(*fiber);
     if (home != this) {
       home->post(fiber);
       return;
