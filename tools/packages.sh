@@ -60,6 +60,9 @@ pkgconf               builds libfuse's passthrough_ll, a peer
 libboost-fiber-dev    a peer: Boost.Fiber
 libtbb-dev            a peer: oneTBB
 golang-go             a peer: goroutines
+libjemalloc2          a peer: jemalloc
+libmimalloc2.0        a peer: mimalloc
+libtcmalloc-minimal4  a peer: tcmalloc, of google-perftools
 LIST
       ;;
     *) echo "tools/packages.sh: no such group: $1" >&2; exit 2 ;;

@@ -1,0 +1,213 @@
+// mem/allocate.cc - see allocate.h.
+#include "mem/allocate.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "mem/fatal.h"
+#include "mem/heap_registry.h"
+#include "mem/large.h"
+#include "mem/page_runs.h"
+
+namespace weft::mem {
+
+constinit std::atomic<void (*)(void*)> foreign_free{nullptr};
+constinit std::atomic<void* (*)(void*, std::size_t)> foreign_reallocate{nullptr};
+constinit std::atomic<std::size_t (*)(void*)> foreign_usable_size{nullptr};
+
+namespace {
+
+[[gnu::cold]] void* no_memory() noexcept {
+  errno = ENOMEM;
+  return nullptr;
+}
+
+// What waits in this heap and in those without owner may be what is missing.
+void* refill_at_last(LocalHeap& heap, unsigned size_class) noexcept {
+  heap.flush();
+  return heap.refill(size_class);
+}
+
+void* allocate_small(unsigned size_class) noexcept {
+  LocalHeap* heap = current_heap;
+  if (void* block = heap->pop(size_class); block != nullptr) return block;
+  if (!has_heap()) {
+    heap = attach_heap();
+    if (heap == nullptr) return no_memory();
+    if (void* block = heap->pop(size_class); block != nullptr) return block;
+  }
+  if (void* block = heap->refill(size_class); block != nullptr) [[likely]] return block;
+  void* block = refill_at_last(*heap, size_class);
+  return block != nullptr ? block : no_memory();
+}
+
+void* allocate_run(std::size_t size, std::size_t align, bool zero) noexcept {
+  if (size > kMaxRequest) return no_memory();
+  void* block = allocate_large(size, align, zero);
+  if (block == nullptr && has_heap()) {
+    current_heap->flush();
+    block = allocate_large(size, align, zero);
+  }
+  return block != nullptr ? block : no_memory();
+}
+
+struct Place {
+  Segment* segment = nullptr;
+  std::size_t unit = 0;
+  std::uintptr_t entry = 0;
+};
+
+// segment == nullptr: not ours.
+Place place_of(const void* block) noexcept {
+  Segment* segment = segment_with(block);
+  if (segment == nullptr) return {};
+  const std::size_t unit = unit_at(*segment, block);
+  // Beyond what is committed there is no map either.
+  if (unit >= __atomic_load_n(&segment->committed, __ATOMIC_RELAXED)) return {.segment = segment, .unit = unit};
+  return {.segment = segment, .unit = unit, .entry = segment->map[unit].load(std::memory_order_acquire)};
+}
+
+void release_remote(Descriptor& slab, void* block) noexcept {
+  LocalHeap* heap = has_heap() ? current_heap : attach_heap_to_free();
+  if (heap != nullptr) {
+    heap->free_remote(slab, block);
+  } else {
+    remote::post(slab, block, block, 1);
+  }
+}
+
+void release_at(void* block, const Place& place) noexcept {
+  if (place.entry == kLargeEntry) {
+    Descriptor& run = place.segment->descriptors[place.unit];
+    if (block != start_of(run)) fatal("free of an address inside a block", block);
+    free_large(run);
+    return;
+  }
+  if (place.entry == 0) fatal("free of an address at which nothing is allocated (freed before?)", block);
+  Descriptor& slab = slab_at(*place.segment, place.unit);
+  LocalHeap* heap = current_heap;
+  const std::uintptr_t tag = place.entry ^ reinterpret_cast<std::uintptr_t>(heap);
+  if (tag < kCounted) {
+    heap->push(static_cast<unsigned>(tag), block);
+  } else if (tag <= kTagMask) {
+    heap->free_counted(slab, block);
+  } else {
+    release_remote(slab, block);
+  }
+}
+
+}  // namespace
+
+namespace detail {
+
+void* allocate_slow(std::size_t size) noexcept {
+  if (size <= kMaxSmall) [[likely]] return allocate_small(class_of(size));
+  return allocate_run(size, kUnitBytes, false);
+}
+
+void release_slow(void* block) noexcept {
+  if (block == nullptr) return;
+  const Place place = place_of(block);
+  if (place.segment != nullptr) return release_at(block, place);
+  if (auto* other = foreign_free.load(std::memory_order_relaxed); other != nullptr) other(block);
+}
+
+// Of the first segment, and not of an active slab of this thread.
+void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept {
+  Segment& segment = segments[0];
+  if (tag <= kTagMask) [[likely]] return current_heap->free_counted(slab_at(segment, unit), block);
+  release_slow(block);
+}
+
+}  // namespace detail
+
+void* allocate_zeroed(std::size_t count, std::size_t size) noexcept {
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
+  if (bytes > kMaxSmall) return allocate_run(bytes, kUnitBytes, true);
+  void* block = allocate(bytes);
+  if (block != nullptr) std::memset(block, 0, bytes);
+  return block;
+}
+
+void* allocate_aligned(std::size_t align, std::size_t size) noexcept {
+  if (!std::has_single_bit(align)) {
+    errno = EINVAL;
+    return nullptr;
+  }
+  if (align <= 8 || (align <= kMinAlign && size > 8)) return allocate(size);
+  if (size <= kMaxSmall && align <= kUnitBytes) {
+    const unsigned size_class = aligned_class(size, align);
+    if (size_class < kClasses) return allocate_small(size_class);
+  }
+  return allocate_run(size, std::max(align, kUnitBytes), false);
+}
+
+std::size_t usable_size(const void* block) noexcept {
+  if (block == nullptr) return 0;
+  const Place place = place_of(block);
+  if (place.segment == nullptr) {
+    auto* other = foreign_usable_size.load(std::memory_order_relaxed);
+    return other != nullptr ? other(const_cast<void*>(block)) : 0;
+  }
+  if (place.entry == 0) return 0;
+  if (place.entry == kLargeEntry) return place.segment->descriptors[place.unit].large.bytes;
+  return kClassBytes[place.entry & kClassMask];
+}
+
+bool is_ours(const void* block) noexcept { return segment_with(block) != nullptr; }
+
+namespace {
+
+void* move_block(void* block, std::size_t old_size, std::size_t size) noexcept {
+  void* moved = allocate(size);
+  if (moved == nullptr) return nullptr;
+  std::memcpy(moved, block, std::min(old_size, size));
+  release(block);
+  return moved;
+}
+
+}  // namespace
+
+void* reallocate(void* block, std::size_t size) noexcept {
+  if (block == nullptr) return allocate(size);
+  const Place place = place_of(block);
+  if (place.segment == nullptr) {
+    auto* other = foreign_reallocate.load(std::memory_order_relaxed);
+    return other != nullptr ? other(block, size) : no_memory();
+  }
+  if (place.entry == 0) fatal("realloc of an address at which nothing is allocated (freed before?)", block);
+  if (size == 0) {
+    release(block);
+    return nullptr;
+  }
+  if (size > kMaxRequest) return no_memory();
+  if (place.entry == kLargeEntry) {
+    Descriptor& run = place.segment->descriptors[place.unit];
+    if (block != start_of(run)) fatal("realloc of an address inside a block", block);
+    if (void* there = resize_large(run, size); there != nullptr) return there;
+    return move_block(block, run.large.bytes, size);
+  }
+  const std::size_t room = kClassBytes[place.entry & kClassMask];
+  // A block half empty is worth moving.
+  if (size <= room && size > room / 2) return block;
+  if (size <= 8 && room == 16) return block;
+  return move_block(block, room, size);
+}
+
+std::size_t heap_idle(std::size_t budget_bytes) noexcept {
+  if (has_heap()) current_heap->flush();
+  page_runs.tick();
+  const std::size_t dirty = page_runs.dirty_units();
+  const std::size_t budget = budget_bytes / kUnitBytes;
+  return dirty == 0 || budget == 0 ? 0 : page_runs.purge_to(dirty - std::min(dirty, budget)) * kUnitBytes;
+}
+
+std::size_t trim(std::size_t keep_bytes) noexcept {
+  if (has_heap()) current_heap->flush();
+  return page_runs.purge_to(keep_bytes / kUnitBytes) * kUnitBytes;
+}
+
+}  // namespace weft::mem

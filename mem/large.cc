@@ -1,0 +1,107 @@
+// mem/large.cc - see large.h.
+#include "mem/large.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "mem/local_heap.h"
+#include "mem/page_runs.h"
+#include "mem/segment.h"
+#include "mem/system_memory.h"
+
+namespace weft::mem {
+namespace {
+
+constexpr std::size_t kLeastMoved = std::size_t{128} << 10;
+// Runs whose pages came from elsewhere are mappings of their own to the kernel, of which it allows 65,530.
+constexpr int kMostMoved = 8192;
+constinit std::atomic<int> moved_runs{0};
+
+constexpr std::size_t kMostBytes = std::size_t{1} << 47;
+
+std::size_t units_for(std::size_t bytes) noexcept { return (bytes + kUnitBytes - 1) / kUnitBytes; }
+std::size_t whole_pages(std::size_t size) noexcept { return (size + kPageBytes - 1) & ~(kPageBytes - 1); }
+
+void set_entry(const Descriptor& run, std::uintptr_t entry) noexcept {
+  segment_of(run).map[unit_of(run)].store(entry, std::memory_order_release);
+}
+
+}  // namespace
+
+void* allocate_large(std::size_t size, std::size_t align, bool zero, LocalHeap* heap) noexcept {
+  if (size > kMostBytes || align > kMostBytes) return nullptr;
+  const std::size_t bytes = whole_pages(std::max(size, std::size_t{1}));
+  const std::size_t units = units_for(bytes);
+  if (heap != nullptr && !heap->charge(units)) return nullptr;
+  const PageRuns::Run run = page_runs.allocate(units, Kind::kLarge, align);
+  if (run.first == nullptr) {
+    if (heap != nullptr) heap->discharge(units);
+    return nullptr;
+  }
+  run.first->large.bytes = bytes;
+  run.first->large.heap.store(heap, std::memory_order_relaxed);
+  if (heap != nullptr) {
+    run.first->next = heap->large_blocks;
+    if (run.first->next != nullptr) run.first->next->prev = run.first;
+    heap->large_blocks = run.first;
+  }
+  set_entry(*run.first, kLargeEntry);
+  void* block = start_of(*run.first);
+  if (zero && !run.zero) std::memset(block, 0, size);
+  return block;
+}
+
+void free_large(Descriptor& run) noexcept {
+  set_entry(run, 0);
+  if (run.moved) {
+    system::replace(start_of(run), run.units * kUnitBytes);
+    moved_runs.fetch_sub(1, std::memory_order_relaxed);
+  }
+  page_runs.free(run);
+}
+
+namespace {
+
+void* move_to_longer(Descriptor& run, std::size_t bytes) noexcept {
+  if (run.large.bytes < kLeastMoved || moved_runs.load(std::memory_order_relaxed) >= kMostMoved) return nullptr;
+  const PageRuns::Run longer = page_runs.allocate(units_for(bytes), Kind::kLarge);
+  if (longer.first == nullptr) return nullptr;
+  void* to = start_of(*longer.first);
+  if (!system::move_pages(start_of(run), to, run.large.bytes)) {
+    page_runs.free(*longer.first);
+    return nullptr;
+  }
+  longer.first->large.bytes = bytes;
+  longer.first->large.heap.store(nullptr, std::memory_order_relaxed);
+  longer.first->moved = true;
+  moved_runs.fetch_add(1, std::memory_order_relaxed);
+  set_entry(*longer.first, kLargeEntry);
+  free_large(run);
+  return to;
+}
+
+}  // namespace
+
+void* resize_large(Descriptor& run, std::size_t size) noexcept {
+  if (size > kMostBytes) return nullptr;
+  const std::size_t bytes = whole_pages(size);
+  const std::size_t units = units_for(bytes);
+  // Of a mem::Heap: its account and list are its own affair, and it copies.
+  LocalHeap* heap = run.large.heap.load(std::memory_order_relaxed);
+  if (units > run.units) {
+    if (heap != nullptr) return nullptr;
+    if (!page_runs.grow(run, units)) return move_to_longer(run, bytes);
+  } else if (units < run.units) {
+    // One that shrinks a lot has pages to give back, and a small block should not keep a unit.
+    if (size <= kMaxSmall) return nullptr;
+    if (heap != nullptr) heap->discharge(run.units - units);
+    page_runs.shrink(run, units);
+  }
+  run.large.bytes = bytes;
+  return start_of(run);
+}
+
+}  // namespace weft::mem

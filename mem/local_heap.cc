@@ -1,0 +1,308 @@
+// mem/local_heap.cc - see local_heap.h.
+#include "mem/local_heap.h"
+
+#include <algorithm>
+
+#include "mem/heap_registry.h"
+#include "mem/page_runs.h"
+
+namespace weft::mem {
+
+// Says that the heap is in the middle of a change, to a fork() of another thread.
+class Changing {
+ public:
+  explicit Changing(LocalHeap& heap) noexcept : heap_(heap), before_(heap.changing_.load(std::memory_order_relaxed)) {
+    set(true);
+  }
+  ~Changing() { set(before_); }
+  Changing(const Changing&) = delete;
+  Changing& operator=(const Changing&) = delete;
+
+ private:
+  void set(bool value) noexcept {
+    // Stores become visible in program order on what we run on; the compiler must keep it.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    heap_.changing_.store(value, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+
+  LocalHeap& heap_;
+  const bool before_;
+};
+
+namespace {
+
+// The chain that waits at a slab, and its marks but kQueued go.
+std::uint64_t take_remote(Descriptor& slab, std::uint64_t keep) noexcept {
+  std::uint64_t word = slab.slab.remote.load(std::memory_order_relaxed);
+  while (!slab.slab.remote.compare_exchange_weak(word, word & keep, std::memory_order_acq_rel,
+                                                 std::memory_order_relaxed)) {
+  }
+  return word;
+}
+
+// Blocks for which no page was touched yet, as many as end in the same page as the first of them does.
+void* carve(Descriptor& slab) noexcept {
+  const std::size_t size = kClassBytes[slab.size_class];
+  const std::size_t offset = slab.carved * size;
+  const std::size_t page_end = (offset + size + kPageBytes - 1) & ~(kPageBytes - 1);
+  const std::size_t count = std::min((page_end - offset) / size, static_cast<std::size_t>(slab.capacity - slab.carved));
+  std::byte* first = start_of(slab) + offset;
+  std::byte* block = first;
+  for (std::size_t i = 1; i < count; ++i, block += size) link_of(block) = block + size;
+  link_of(block) = nullptr;
+  slab.carved = static_cast<std::uint16_t>(slab.carved + count);
+  slab.used = static_cast<std::uint16_t>(slab.used + count);
+  return first;
+}
+
+}  // namespace
+
+void* LocalHeap::refill(unsigned size_class) noexcept {
+  const Changing changing(*this);
+  ++counts_.refills;
+  void* chain = nullptr;
+  if (Descriptor* slab = active_[size_class]; slab != nullptr) {
+    chain = refill_from(*slab);
+    if (chain == nullptr) deactivate(size_class);
+  }
+  if (chain == nullptr) {
+    Descriptor* slab = next_slab(size_class);
+    if (slab == nullptr) return nullptr;
+    activate(*slab);
+    chain = refill_from(*slab);
+  }
+  list_[size_class] = link_of(chain);
+  return chain;
+}
+
+// Every free block of an active slab, or those of its next page. nullptr: it is full.
+void* LocalHeap::refill_from(Descriptor& slab) noexcept {
+  if (void* chain = slab.slab.free; chain != nullptr) {
+    slab.slab.free = nullptr;
+    slab.used = slab.carved;
+    return chain;
+  }
+  if (remote::chain_of(slab.slab.remote.load(std::memory_order_relaxed)) != nullptr) {
+    return remote::chain_of(take_remote(slab, remote::kQueued));
+  }
+  return slab.carved < slab.capacity ? carve(slab) : nullptr;
+}
+
+Descriptor* LocalHeap::next_slab(unsigned size_class) noexcept {
+  if (Descriptor* slab = pick(size_class); slab != nullptr) return slab;
+  if (queue_.load(std::memory_order_relaxed) != nullptr) {
+    drain();
+    if (Descriptor* slab = pick(size_class); slab != nullptr) return slab;
+  }
+  if (Descriptor* slab = heap_registry.adopt(size_class, *this); slab != nullptr) {
+    ++counts_.slabs_adopted;
+    return slab;
+  }
+  // Others wait for what is in the batches as this heap waits for memory.
+  remote_batches_.flush();
+  return make_slab(size_class);
+}
+
+// The fullest of the first four that has enough to be worth it.
+Descriptor* LocalHeap::pick(unsigned size_class) noexcept {
+  Descriptor* best = nullptr;
+  int left = 4;
+  for (Descriptor* slab = listed_[size_class]; slab != nullptr && left > 0; slab = slab->next, --left) {
+    const int free = slab->capacity - slab->used;
+    if (best == nullptr) {
+      best = slab;
+      continue;
+    }
+    const int best_free = best->capacity - best->used;
+    const int enough = slab->capacity / 8;
+    if (best_free < enough ? free > best_free : free >= enough && free < best_free) best = slab;
+  }
+  return best;
+}
+
+Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
+  const unsigned units = slab_units(size_class);
+  if (!charge(units)) return nullptr;
+  Descriptor* slab = page_runs.allocate(units, Kind::kSlab).first;
+  if (slab == nullptr) {
+    discharge(units);
+    return nullptr;
+  }
+  if (++counts_.slabs_made % 64 == 0) page_runs.tick();
+  const std::uint32_t first = slab->lead;
+  for (unsigned i = 0; i < units; ++i) slab[i].lead = first;
+  slab->size_class = static_cast<std::uint8_t>(size_class);
+  slab->capacity = static_cast<std::uint16_t>(units * kUnitBytes / kClassBytes[size_class]);
+  return slab;
+}
+
+void LocalHeap::activate(Descriptor& slab) noexcept {
+  if (slab.listed) unlist(slab);
+  active_[slab.size_class] = &slab;
+  set_entries(slab, entry_for(slab.size_class, 0));
+}
+
+// The list has run out, or was moved to slab.free: from now on frees into it are counted.
+void LocalHeap::deactivate(unsigned size_class) noexcept {
+  Descriptor& slab = *active_[size_class];
+  active_[size_class] = nullptr;
+  set_entries(slab, entry_for(size_class, kCounted));
+}
+
+void LocalHeap::enlist(Descriptor& slab) noexcept {
+  Descriptor*& head = listed_[slab.size_class];
+  slab.listed = true;
+  slab.prev = nullptr;
+  slab.next = head;
+  if (head != nullptr) head->prev = &slab;
+  head = &slab;
+}
+
+void LocalHeap::unlist(Descriptor& slab) noexcept {
+  slab.listed = false;
+  if (slab.next != nullptr) slab.next->prev = slab.prev;
+  if (slab.prev != nullptr) {
+    slab.prev->next = slab.next;
+  } else {
+    listed_[slab.size_class] = slab.next;
+  }
+}
+
+void LocalHeap::free_slab(Descriptor& slab) noexcept {
+  if (slab.listed) unlist(slab);
+  ++counts_.slabs_freed;
+  discharge(slab.units);
+  set_entries(slab, 0);
+  page_runs.free(slab);
+}
+
+// A counted slab has more free blocks than before. One that is all free goes, unless it is the last with free blocks of its class.
+void LocalHeap::settle(Descriptor& slab, bool keep_one) noexcept {
+  const bool queued = (slab.slab.remote.load(std::memory_order_relaxed) & remote::kQueued) != 0;
+  if (slab.used == 0 && !queued) {
+    const Descriptor* head = listed_[slab.size_class];
+    const bool alone = head == nullptr || (head == &slab && slab.next == nullptr);
+    if (!alone || !keep_one) {
+      free_slab(slab);
+      return;
+    }
+  }
+  if (!slab.listed) enlist(slab);
+}
+
+void LocalHeap::counted_changed(Descriptor& slab) noexcept {
+  const Changing changing(*this);
+  settle(slab, true);
+}
+
+void LocalHeap::absorb(Descriptor& slab, void* chain, std::size_t count) noexcept {
+  if (chain != nullptr) {
+    if (slab.slab.free != nullptr) {
+      void* last = chain;
+      while (link_of(last) != nullptr) last = link_of(last);
+      link_of(last) = slab.slab.free;
+    }
+    slab.slab.free = chain;
+    slab.used = static_cast<std::uint16_t>(slab.used - count);
+  }
+  if (active_[slab.size_class] != &slab) settle(slab, state() == HeapState::kOwned);
+}
+
+void LocalHeap::drain() noexcept {
+  const Changing changing(*this);
+  Descriptor* slab = queue_.exchange(nullptr, std::memory_order_seq_cst);
+  while (slab != nullptr) {
+    // Once the mark is gone others may queue it anew.
+    Descriptor* next = slab->slab.next_queued;
+    const std::uint64_t word = take_remote(*slab, 0);
+    absorb(*slab, remote::chain_of(word), remote::count_of(word));
+    slab = next;
+  }
+}
+
+void LocalHeap::flush() noexcept {
+  const Changing changing(*this);
+  remote_batches_.flush();
+  drain();
+  for (unsigned c = 0; c < kClasses; ++c) {
+    if (Descriptor* slab = active_[c]; slab != nullptr) {
+      std::size_t count = 0;
+      void* last = nullptr;
+      for (void* block = list_[c]; block != nullptr; block = link_of(block), ++count) last = block;
+      if (last != nullptr) {
+        link_of(last) = slab->slab.free;
+        slab->slab.free = list_[c];
+        slab->used = static_cast<std::uint16_t>(slab->used - count);
+        list_[c] = nullptr;
+      }
+      deactivate(c);
+      if (slab->used < slab->capacity) settle(*slab, false);
+    }
+    for (Descriptor *slab = listed_[c], *next = nullptr; slab != nullptr; slab = next) {
+      next = slab->next;
+      if (slab->used == 0) settle(*slab, false);
+    }
+  }
+}
+
+void LocalHeap::abandon() noexcept {
+  flush();
+  let_go();
+}
+
+void LocalHeap::let_go() noexcept {
+  state_.store(HeapState::kIdle, std::memory_order_seq_cst);
+  if (queue_.load(std::memory_order_seq_cst) != nullptr) help();
+}
+
+void LocalHeap::help() noexcept {
+  while (queue_.load(std::memory_order_seq_cst) != nullptr && try_own(HeapState::kHeld)) {
+    drain();
+    state_.store(HeapState::kIdle, std::memory_order_seq_cst);
+  }
+}
+
+void LocalHeap::enqueue(Descriptor& slab) noexcept {
+  Descriptor* head = queue_.load(std::memory_order_relaxed);
+  do {
+    slab.slab.next_queued = head;
+  } while (!queue_.compare_exchange_weak(head, &slab, std::memory_order_seq_cst, std::memory_order_relaxed));
+  if (state_.load(std::memory_order_seq_cst) == HeapState::kIdle) help();
+}
+
+Descriptor* LocalHeap::give(unsigned size_class, LocalHeap& to) noexcept {
+  const Changing changing(*this);
+  for (Descriptor* slab = listed_[size_class]; slab != nullptr; slab = slab->next) {
+    std::uint64_t nothing = 0;
+    if (!slab->slab.remote.compare_exchange_strong(nothing, remote::kMoving, std::memory_order_acq_rel)) continue;
+    unlist(*slab);
+    discharge(slab->units);
+    to.held_units_.fetch_add(slab->units, std::memory_order_relaxed);
+    set_entries(*slab, to.entry_for(size_class, kCounted));
+    const std::uint64_t word = take_remote(*slab, 0);
+    // Posts after this find the new owner.
+    to.absorb(*slab, remote::chain_of(word), remote::count_of(word));
+    return slab;
+  }
+  return nullptr;
+}
+
+bool LocalHeap::charge(std::size_t units) noexcept {
+  if (held_units_.fetch_add(units, std::memory_order_relaxed) + units <= limit_units_) [[likely]] return true;
+  discharge(units);
+  return false;
+}
+
+bool LocalHeap::inherit_after_fork() noexcept {
+  if (state_.load(std::memory_order_relaxed) == HeapState::kIdle) return true;
+  if (changing_.load(std::memory_order_relaxed)) {
+    state_.store(HeapState::kLost, std::memory_order_relaxed);
+    return false;
+  }
+  remote_batches_.forget();
+  state_.store(HeapState::kHeld, std::memory_order_relaxed);
+  return true;
+}
+
+}  // namespace weft::mem

@@ -1,0 +1,154 @@
+// mem/local_heap.h - slabs of one owner: a thread, or a mem::Heap. Internal.
+//
+//   malloc: list_[class], else refill()          free: list_[class] if the block is of the active slab, else free_counted(),
+//                                                      else, of another owner, free_remote()
+//
+// Per class there is one active slab, whose free blocks are the TLS list (descriptor.h), and a list of slabs that have free blocks.
+// refill() takes, in this order: what others freed into the active slab; its next page; a listed slab, the fullest of a few, whole; one
+// of a heap without owner; a new one. All steps but the search among four slabs are O(1), or linear in blocks of one page.
+//
+// A heap outlives its thread: it becomes ownerless as a whole, keeps its slabs, and is the next thread's. Meanwhile who frees
+// into it processes it (help()), so its memory does not wait for that.
+//   state_   kIdle -> kOwned -> kIdle (attach and abandon; each use of a mem::Heap);   kIdle -> kHeld -> kIdle (help, adopt)
+// Invariants   L1  every slab of the heap is active, or listed (free blocks or pages not yet carved), or full
+//              L2  blocks in list_[c] belong to active_[c]
+//              L3  a slab in queue_ has kQueued set, and one with kQueued set is in queue_ or about to be
+// Locks        none; all but post(), help() and state_ is its owner's alone
+// Tests: tests/mem/local_heap_test.cc, tests/mem/threads_test.cc, tests/mem/model_test.cc.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "mem/descriptor.h"
+#include "mem/remote_free.h"
+#include "mem/segment.h"
+#include "mem/size_class.h"
+
+namespace weft::mem {
+
+// What a free block holds: the next one of its list.
+inline void*& link_of(void* block) noexcept { return *static_cast<void**>(block); }
+
+enum class HeapState : std::uint32_t { kIdle, kOwned, kHeld, kLost };
+
+// Counted where it costs nothing: on slow paths, by the owner. Read by anybody, so a little behind.
+struct HeapCounts {
+  std::uint64_t refills = 0;
+  std::uint64_t slabs_made = 0;
+  std::uint64_t slabs_freed = 0;
+  std::uint64_t slabs_adopted = 0;
+  std::uint64_t posts = 0;
+};
+
+class alignas(256) LocalHeap {
+ public:
+  constexpr LocalHeap() noexcept = default;
+  LocalHeap(const LocalHeap&) = delete;
+  LocalHeap& operator=(const LocalHeap&) = delete;
+
+  // The fast paths.
+  void* pop(unsigned size_class) noexcept {
+    void* block = list_[size_class];
+    if (block != nullptr) [[likely]] list_[size_class] = link_of(block);
+    return block;
+  }
+  void push(unsigned size_class, void* block) noexcept {
+    link_of(block) = list_[size_class];
+    list_[size_class] = block;
+  }
+
+  // A block, once pop() has none. nullptr: no memory.
+  void* refill(unsigned size_class) noexcept;
+  // A block of a slab of this heap that is not active.
+  void free_counted(Descriptor& slab, void* block) noexcept {
+    link_of(block) = slab.slab.free;
+    slab.slab.free = block;
+    if (--slab.used == 0 || !slab.listed) [[unlikely]] counted_changed(slab);
+  }
+  // A block of another heap's slab; goes there with others.
+  void free_remote(Descriptor& slab, void* block) noexcept {
+    if (remote_batches_.add(slab, block)) [[unlikely]] ++counts_.posts;
+  }
+
+  // Takes in what others freed.
+  void drain() noexcept;
+  // Everything that only waits here goes where it belongs: batches, lists, empty slabs. O(classes + blocks in lists).
+  void flush() noexcept;
+  // The owner goes: as flush(), and nobody owns it.
+  void abandon() noexcept;
+
+  bool try_own(HeapState as) noexcept {
+    auto idle = HeapState::kIdle;
+    return state_.compare_exchange_strong(idle, as, std::memory_order_seq_cst);
+  }
+  // Ends kHeld.
+  void let_go() noexcept;
+  // Of somebody who put a slab into queue_: drains the heap if nobody else will.
+  void help() noexcept;
+  void enqueue(Descriptor& slab) noexcept;
+  // One of its listed slabs of that class changes to `to`. The caller holds it. nullptr: none can.
+  Descriptor* give(unsigned size_class, LocalHeap& to) noexcept;
+
+  // At most so many bytes of slabs and large blocks; see mem::Heap.
+  bool charge(std::size_t units) noexcept;
+  void discharge(std::size_t units) noexcept { held_units_.fetch_sub(units, std::memory_order_relaxed); }
+  void set_limit(std::size_t units) noexcept { limit_units_ = units; }
+  std::size_t held_units() const noexcept { return held_units_.load(std::memory_order_relaxed); }
+
+  HeapState state() const noexcept { return state_.load(std::memory_order_relaxed); }
+  // In a child of fork(): the owner is not there any more. False: it was in the middle of something, and the heap is lost.
+  bool inherit_after_fork() noexcept;
+
+  HeapCounts counts() const noexcept { return counts_; }
+  // For the checker, and numbers.
+  const void* list(unsigned size_class) const noexcept { return list_[size_class]; }
+  const Descriptor* active(unsigned size_class) const noexcept { return active_[size_class]; }
+  const Descriptor* listed(unsigned size_class) const noexcept { return listed_[size_class]; }
+  const RemoteBatches& remote_batches() const noexcept { return remote_batches_; }
+
+ private:
+  std::uintptr_t entry_for(unsigned size_class, std::uintptr_t mode) const noexcept {
+    return reinterpret_cast<std::uintptr_t>(this) | size_class | mode;
+  }
+  void* refill_from(Descriptor& slab) noexcept;
+  Descriptor* next_slab(unsigned size_class) noexcept;
+  Descriptor* pick(unsigned size_class) noexcept;
+  Descriptor* make_slab(unsigned size_class) noexcept;
+  void activate(Descriptor& slab) noexcept;
+  void deactivate(unsigned size_class) noexcept;
+  void absorb(Descriptor& slab, void* chain, std::size_t count) noexcept;
+  void settle(Descriptor& slab, bool keep_one) noexcept;
+  void counted_changed(Descriptor& slab) noexcept;
+  void enlist(Descriptor& slab) noexcept;
+  void unlist(Descriptor& slab) noexcept;
+  void free_slab(Descriptor& slab) noexcept;
+
+  std::array<void*, kClasses> list_{};
+  std::array<Descriptor*, kClasses> active_{};
+  std::array<Descriptor*, kClasses> listed_{};
+  RemoteBatches remote_batches_;
+
+ public:
+  // Of who keeps heaps (heap_registry.h, heap.h).
+  LocalHeap* next_of_all = nullptr;
+  LocalHeap* next_idle = nullptr;
+  Descriptor* large_blocks = nullptr;
+
+ private:
+  HeapCounts counts_;
+  std::size_t limit_units_ = SIZE_MAX;
+  // In the middle of a change: what a fork() finds then is not used by the child.
+  std::atomic<bool> changing_{false};
+
+  // Written by others.
+  alignas(64) std::atomic<Descriptor*> queue_{nullptr};
+  std::atomic<HeapState> state_{HeapState::kIdle};
+  std::atomic<std::size_t> held_units_{0};
+
+  friend class Changing;
+};
+
+}  // namespace weft::mem

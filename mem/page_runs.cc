@@ -1,0 +1,360 @@
+// mem/page_runs.cc - see page_runs.h.
+#include "mem/page_runs.h"
+
+#include <algorithm>
+#include <bit>
+#include <mutex>
+#include <new>
+
+#include "mem/system_memory.h"
+
+namespace weft::mem {
+
+constinit PageRuns page_runs;
+
+namespace {
+
+// Runs of one bin differ in length from 32 units on: so many are looked at before the next bin is taken.
+constexpr int kSearch = 8;
+
+template <typename Visit>
+void each_word(std::size_t first, std::size_t units, const Visit& visit) noexcept {
+  for (std::size_t unit = first, end = first + units; unit < end;) {
+    const std::size_t bit = unit % 64;
+    const std::size_t count = std::min(64 - bit, end - unit);
+    const std::uint64_t mask = (count == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1) << bit;
+    visit(unit / 64, mask);
+    unit += count;
+  }
+}
+
+std::size_t count_dirty(const Segment& segment, std::size_t first, std::size_t units) noexcept {
+  std::size_t count = 0;
+  each_word(first, units, [&](std::size_t word, std::uint64_t mask) {
+    count += static_cast<std::size_t>(std::popcount(segment.dirty[word] & mask));
+  });
+  return count;
+}
+
+// First unit of [from, end) whose bit is `dirty`, or end.
+std::size_t next_with(const Segment& segment, std::size_t from, std::size_t end, bool dirty) noexcept {
+  while (from < end) {
+    std::uint64_t word = segment.dirty[from / 64];
+    if (!dirty) word = ~word;
+    word >>= from % 64;
+    if (word != 0) return std::min(end, from + static_cast<std::size_t>(std::countr_zero(word)));
+    from = (from / 64 + 1) * 64;
+  }
+  return end;
+}
+
+}  // namespace
+
+std::size_t PageRuns::bin_of(std::size_t units) noexcept {
+  if (units <= 32) return units - 1;
+  const auto e = static_cast<unsigned>(std::bit_width(units)) - 1;
+  return 32 + (e - 5) * 4 + ((units >> (e - 2)) & 3);
+}
+
+void PageRuns::count_live(std::ptrdiff_t units) noexcept {
+  live_units_ += static_cast<std::size_t>(units);
+  peak_units_ = std::max(peak_units_, live_units_);
+}
+
+// Clears their bits, and says how many were set.
+std::size_t PageRuns::take_dirty(Segment& segment, std::size_t first, std::size_t units) noexcept {
+  std::size_t count = 0;
+  each_word(first, units, [&](std::size_t word, std::uint64_t mask) {
+    count += static_cast<std::size_t>(std::popcount(segment.dirty[word] & mask));
+    segment.dirty[word] &= ~mask;
+  });
+  dirty_units_ -= count;
+  return count;
+}
+
+void PageRuns::insert(Segment& segment, std::size_t first, std::size_t units) noexcept {
+  Descriptor& run = segment.descriptors[first];
+  const auto index = static_cast<std::uint16_t>(&segment - segments);
+  run.kind = Kind::kFree;
+  run.segment = index;
+  run.units = static_cast<std::uint32_t>(units);
+  Descriptor& last = segment.descriptors[first + units - 1];
+  if (&last != &run) last.kind = Kind::kFree;
+  last.segment = index;
+  last.lead = static_cast<std::uint32_t>(first);
+  run.listed = next_with(segment, first, first + units, true) < first + units;
+  Bins& bins = bins_of(run);
+  const std::size_t bin = bin_of(units);
+  run.prev = nullptr;
+  run.next = bins.heads[bin];
+  if (run.next != nullptr) run.next->prev = &run;
+  bins.heads[bin] = &run;
+  bins.filled[bin / 64] |= std::uint64_t{1} << bin % 64;
+}
+
+void PageRuns::remove(Descriptor& run) noexcept {
+  Bins& bins = bins_of(run);
+  const std::size_t bin = bin_of(run.units);
+  if (run.next != nullptr) run.next->prev = run.prev;
+  if (run.prev != nullptr) {
+    run.prev->next = run.next;
+  } else {
+    bins.heads[bin] = run.next;
+    if (run.next == nullptr) bins.filled[bin / 64] &= ~(std::uint64_t{1} << bin % 64);
+  }
+  Segment& segment = segment_of(run);
+  // Neither end may look free any more to a neighbour.
+  segment.descriptors[unit_of(run) + run.units - 1].kind = Kind::kNone;
+  run.kind = Kind::kNone;
+}
+
+// Free units become a run, one with its free neighbours.
+void PageRuns::insert_joined(Segment& segment, std::size_t first, std::size_t units) noexcept {
+  if (first > 0 && segment.descriptors[first - 1].kind == Kind::kFree) {
+    Descriptor& before = segment.descriptors[segment.descriptors[first - 1].lead];
+    units += before.units;
+    first -= before.units;
+    remove(before);
+  }
+  if (first + units < segment.frontier && segment.descriptors[first + units].kind == Kind::kFree) {
+    Descriptor& after = segment.descriptors[first + units];
+    units += after.units;
+    remove(after);
+  }
+  insert(segment, first, units);
+}
+
+// Units that were in use: dirty from now on.
+void PageRuns::release(Segment& segment, std::size_t first, std::size_t units) noexcept {
+  each_word(first, units, [&](std::size_t word, std::uint64_t mask) { segment.dirty[word] |= mask; });
+  dirty_units_ += units;
+  count_live(-static_cast<std::ptrdiff_t>(units));
+  insert_joined(segment, first, units);
+}
+
+Descriptor* PageRuns::find(const Bins& bins, std::size_t units) noexcept {
+  std::size_t bin = bin_of(units);
+  if (units > 32) {
+    int left = kSearch;
+    for (Descriptor* run = bins.heads[bin]; run != nullptr && left > 0; run = run->next, --left) {
+      if (run->units >= units) return run;
+    }
+    ++bin;
+  }
+  std::uint64_t word = bins.filled[bin / 64] & (~std::uint64_t{0} << bin % 64);
+  for (std::size_t at = bin / 64;;) {
+    if (word != 0) return bins.heads[at * 64 + static_cast<std::size_t>(std::countr_zero(word))];
+    if (++at == bins.filled.size()) return nullptr;
+    word = bins.filled[at];
+  }
+}
+
+// Past the end of what was ever used; a free run that lies there is part of it.
+Descriptor* PageRuns::from_frontier(std::size_t units) noexcept {
+  const std::size_t count = segment_count.load(std::memory_order_relaxed);
+  Segment* segment = nullptr;
+  std::size_t first = 0;
+  for (std::size_t i = count; i > 0 && segment == nullptr; --i) {
+    Segment& each = segments[i - 1];
+    const bool trailing = each.frontier > 0 && each.descriptors[each.frontier - 1].kind == Kind::kFree;
+    first = trailing ? each.descriptors[each.frontier - 1].lead : each.frontier;
+    if (each.units - first >= units && commit_to(each, first + units)) segment = &each;
+  }
+  if (segment == nullptr) {
+    segment = add_segment(units);
+    first = 0;
+    if (segment == nullptr) return nullptr;
+  }
+  if (first < segment->frontier) remove(segment->descriptors[first]);
+  segment->frontier = std::max(segment->frontier, first + units);
+  // Not in a bin: used at once.
+  Descriptor& run = segment->descriptors[first];
+  run.segment = static_cast<std::uint16_t>(segment - segments);
+  run.units = static_cast<std::uint32_t>(units);
+  return &run;
+}
+
+// Of a run that is in no bin, `units` from `skip` on; what lies before and behind becomes free again.
+PageRuns::Run PageRuns::use(Descriptor& run, std::size_t skip, std::size_t units, Kind kind) noexcept {
+  Segment& segment = segment_of(run);
+  const std::size_t begin = unit_of(run);
+  const std::size_t whole = run.units;
+  if (skip > 0) insert(segment, begin, skip);
+  if (skip + units < whole) insert(segment, begin + skip + units, whole - skip - units);
+  const std::size_t dirty = take_dirty(segment, begin + skip, units);
+  Descriptor& first = segment.descriptors[begin + skip];
+  ::new (&first) Descriptor{.kind = kind,
+                            .segment = static_cast<std::uint16_t>(&segment - segments),
+                            .units = static_cast<std::uint32_t>(units),
+                            .lead = static_cast<std::uint32_t>(begin + skip),
+                            .slab = {}};
+  count_live(static_cast<std::ptrdiff_t>(units));
+  if (dirty < units) policy_.took_clean(units - dirty, live_units_);
+  policy_.took(live_units_);
+  return {.first = &first, .zero = dirty == 0};
+}
+
+PageRuns::Run PageRuns::allocate_locked(std::size_t units, Kind kind, std::size_t align_bytes) noexcept {
+  const std::size_t slack = align_bytes / kUnitBytes - 1;
+  Descriptor* run = find(dirty_bins_, units + slack);
+  if (run == nullptr) run = find(clean_bins_, units + slack);
+  if (run != nullptr) {
+    remove(*run);
+  } else {
+    run = from_frontier(units + slack);
+    if (run == nullptr) return {};
+  }
+  std::size_t skip = 0;
+  if (slack > 0) {
+    const auto at = reinterpret_cast<std::uintptr_t>(start_of(*run));
+    skip = (((at + align_bytes - 1) & ~(align_bytes - 1)) - at) / kUnitBytes;
+  }
+  return use(*run, skip, units, kind);
+}
+
+PageRuns::Run PageRuns::allocate(std::size_t units, Kind kind, std::size_t align_bytes) noexcept {
+  const std::scoped_lock guard(lock_);
+  return allocate_locked(units, kind, std::max(align_bytes, kUnitBytes));
+}
+
+void PageRuns::free(Descriptor& first) noexcept {
+  {
+    const std::scoped_lock guard(lock_);
+    const std::size_t units = first.units;
+    first.kind = Kind::kNone;
+    release(segment_of(first), unit_of(first), units);
+    if (!policy_.due(dirty_units_, live_units_)) return;
+  }
+  purge_if_due();
+}
+
+bool PageRuns::grow(Descriptor& first, std::size_t units) noexcept {
+  const std::scoped_lock guard(lock_);
+  Segment& segment = segment_of(first);
+  const std::size_t begin = unit_of(first);
+  const std::size_t end = begin + first.units;
+  const std::size_t more = units - first.units;
+  std::size_t there = 0;
+  Descriptor* after = nullptr;
+  if (end < segment.frontier) {
+    after = &segment.descriptors[end];
+    if (after->kind != Kind::kFree) return false;
+    there = after->units;
+  }
+  if (there < more) {
+    if (end + there != segment.frontier || !commit_to(segment, begin + units)) return false;
+    segment.frontier = begin + units;
+  }
+  if (after != nullptr) remove(*after);
+  if (there > more) insert(segment, begin + units, there - more);
+  const std::size_t dirty = take_dirty(segment, end, more);
+  first.units = static_cast<std::uint32_t>(units);
+  count_live(static_cast<std::ptrdiff_t>(more));
+  policy_.took_clean(more - dirty, live_units_);
+  return true;
+}
+
+void PageRuns::shrink(Descriptor& first, std::size_t units) noexcept {
+  {
+    const std::scoped_lock guard(lock_);
+    const std::size_t rest = first.units - units;
+    if (rest == 0) return;
+    first.units = static_cast<std::uint32_t>(units);
+    release(segment_of(first), unit_of(first) + units, rest);
+    if (!policy_.due(dirty_units_, live_units_)) return;
+  }
+  purge_if_due();
+}
+
+// Runs that are away, and the stretches of them whose pages go.
+struct PageRuns::PurgeRound {
+  std::array<system::Range, system::kMaxPurgeRanges> ranges;
+  std::size_t range_count = 0;
+  std::array<Descriptor*, system::kMaxPurgeRanges> runs;
+  std::size_t run_count = 0;
+  std::size_t units = 0;
+};
+
+// Takes the longest dirty runs, until what is left is within the budget or the round is full. The end of a run that is only partly
+// needed goes, and its beginning stays. False: nothing to purge.
+bool PageRuns::collect(PurgeRound& round, std::size_t keep_units) noexcept {
+  for (std::size_t bin = kBins; bin-- > 0;) {
+    while (dirty_units_ > keep_units && dirty_bins_.heads[bin] != nullptr) {
+      // A run has one range at least, so there is room for the run as well.
+      if (round.range_count == round.ranges.size()) return true;
+      Descriptor& run = *dirty_bins_.heads[bin];
+      Segment& segment = segment_of(run);
+      std::size_t first = unit_of(run);
+      std::size_t units = run.units;
+      const std::size_t excess = dirty_units_ - keep_units;
+      remove(run);
+      if (units > excess && count_dirty(segment, first, units) == units) {
+        insert(segment, first, units - excess);
+        first += units - excess;
+        units = excess;
+      }
+      std::size_t at = first;
+      const std::size_t end = first + units;
+      while (at < end && round.range_count < round.ranges.size()) {
+        const std::size_t from = next_with(segment, at, end, true);
+        at = next_with(segment, from, end, false);
+        if (from == at) continue;
+        round.ranges[round.range_count++] = {.start = segment.address(from), .bytes = (at - from) * kUnitBytes};
+        round.units += take_dirty(segment, from, at - from);
+      }
+      Descriptor& away = segment.descriptors[first];
+      away.kind = Kind::kBusy;
+      away.segment = static_cast<std::uint16_t>(&segment - segments);
+      away.units = static_cast<std::uint32_t>(units);
+      if (units > 1) segment.descriptors[end - 1].kind = Kind::kNone;
+      round.runs[round.run_count++] = &away;
+    }
+  }
+  return round.run_count > 0;
+}
+
+std::size_t PageRuns::purge_to(std::size_t keep_units) noexcept {
+  std::size_t gone = 0;
+  for (bool more = true; more;) {
+    PurgeRound round;
+    {
+      const std::scoped_lock guard(lock_);
+      if (!collect(round, keep_units)) break;
+    }
+    system::purge(round.ranges.data(), round.range_count);
+    gone += round.units;
+    const std::scoped_lock guard(lock_);
+    policy_.purged(round.units);
+    for (std::size_t i = 0; i < round.run_count; ++i) {
+      Descriptor& run = *round.runs[i];
+      run.kind = Kind::kNone;
+      insert_joined(segment_of(run), unit_of(run), run.units);
+    }
+    more = dirty_units_ > keep_units;
+  }
+  return gone;
+}
+
+void PageRuns::purge_if_due() noexcept {
+  tick();
+  std::size_t keep = 0;
+  {
+    const std::scoped_lock guard(lock_);
+    if (!policy_.due(dirty_units_, live_units_)) return;
+    keep = policy_.budget(live_units_);
+  }
+  purge_to(keep);
+}
+
+void PageRuns::tick() noexcept {
+  const unsigned long now = system::now_ms();
+  std::size_t keep = 0;
+  {
+    const std::scoped_lock guard(lock_);
+    if (!policy_.tick(now, live_units_) || dirty_units_ == 0) return;
+    keep = std::min(policy_.budget(live_units_), dirty_units_ * 3 / 4);
+  }
+  purge_to(keep);
+}
+
+}  // namespace weft::mem

@@ -1,0 +1,100 @@
+// mem/page_runs.h - runs of 16 KiB units: given out, taken back, joined with their neighbours, kept dirty, purged. Internal.
+//
+//   slabs, large blocks -> [PageRuns] -> segments -> kernel
+//
+// Free runs lie in bins by length, those with pages that were used (dirty) apart from clean ones. A request takes the
+// shortest dirty run that fits, else the shortest clean one, else it goes past the frontier: a page that is already there costs
+// nothing, a new one 1.5 to 3 us. What to give back to the kernel and when is purge.h's.
+// Invariants   P1  two free runs are never neighbours (but one may be away being purged)
+//              P2  dirty_units == set bits of `dirty` in all segments, and only units of free runs have theirs set
+//              P3  live_units == units of all runs that are not free
+// Locks        lock(), the innermost of the heap; never held during a purge.
+// Tests: tests/mem/page_runs_test.cc.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernel/spinlock.h"
+#include "mem/descriptor.h"
+#include "mem/purge.h"
+#include "mem/segment.h"
+
+namespace weft::mem {
+
+class PageRuns {
+ public:
+  struct Run {
+    Descriptor* first = nullptr;  // nullptr: no memory
+    bool zero = false;            // every byte reads as zero
+  };
+
+  // A run whose first unit is aligned to `align_units` (a power of two) from the segment's base, which is itself aligned to 2 MiB
+  // (to a unit in small segments: `align_bytes` is exact). Fields of the descriptor are as new but for kind, segment and units.
+  Run allocate(std::size_t units, Kind kind, std::size_t align_bytes = kUnitBytes) noexcept;
+  // Map entries are the caller's to clear before.
+  void free(Descriptor& first) noexcept;
+  // The run becomes longer where it is, if what follows is free.
+  bool grow(Descriptor& first, std::size_t units) noexcept;
+  // Its end becomes free. 0 < units <= first.units.
+  void shrink(Descriptor& first, std::size_t units) noexcept;
+
+  // Gives back dirty pages until at most `keep_units` are left. Returns how many units went.
+  std::size_t purge_to(std::size_t keep_units) noexcept;
+  // Without a limit: what decays with time. Cheap when there is nothing to do.
+  void tick() noexcept;
+
+  // Racy, for numbers.
+  std::size_t live_units() const noexcept { return __atomic_load_n(&live_units_, __ATOMIC_RELAXED); }
+  std::size_t dirty_units() const noexcept { return __atomic_load_n(&dirty_units_, __ATOMIC_RELAXED); }
+  std::size_t peak_units() const noexcept { return __atomic_load_n(&peak_units_, __ATOMIC_RELAXED); }
+  const PurgePolicy& policy() const noexcept { return policy_; }
+
+  Spinlock& lock() noexcept { return lock_; }
+  // For the checker, with the lock.
+  template <typename Visit>
+  void each_free_run(const Visit& visit) const noexcept {
+    for (const auto* set : {&dirty_bins_, &clean_bins_}) {
+      for (std::size_t bin = 0; bin < kBins; ++bin) {
+        for (const Descriptor* run = set->heads[bin]; run != nullptr; run = run->next) visit(*run, bin, set == &dirty_bins_);
+      }
+    }
+  }
+  static std::size_t bin_of(std::size_t units) noexcept;
+
+ private:
+  static constexpr std::size_t kBins = 192;
+  struct Bins {
+    std::array<Descriptor*, kBins> heads{};
+    std::array<std::uint64_t, kBins / 64> filled{};
+  };
+
+  Descriptor* find(const Bins& bins, std::size_t units) noexcept;
+  Run allocate_locked(std::size_t units, Kind kind, std::size_t align_bytes) noexcept;
+  Descriptor* from_frontier(std::size_t units) noexcept;
+  Run use(Descriptor& run, std::size_t skip, std::size_t units, Kind kind) noexcept;
+  void insert(Segment& segment, std::size_t first, std::size_t units) noexcept;
+  void insert_joined(Segment& segment, std::size_t first, std::size_t units) noexcept;
+  void remove(Descriptor& run) noexcept;
+  Bins& bins_of(const Descriptor& run) noexcept { return run.listed ? dirty_bins_ : clean_bins_; }
+  void count_live(std::ptrdiff_t units) noexcept;
+  std::size_t take_dirty(Segment& segment, std::size_t first, std::size_t units) noexcept;
+  void release(Segment& segment, std::size_t first, std::size_t units) noexcept;
+
+  struct PurgeRound;
+  bool collect(PurgeRound& round, std::size_t keep_units) noexcept;
+  void purge_if_due() noexcept;
+
+  Spinlock lock_;
+  Bins dirty_bins_;
+  Bins clean_bins_;
+  std::size_t live_units_ = 0;
+  std::size_t dirty_units_ = 0;
+  std::size_t peak_units_ = 0;
+  PurgePolicy policy_;
+};
+
+extern constinit PageRuns page_runs;
+
+}  // namespace weft::mem

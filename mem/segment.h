@@ -1,0 +1,85 @@
+// mem/segment.h - reserved address space, and the flat map from any address in it to what lies there. Internal.
+//
+// One segment of 1 TiB holds everything, unless the address space is limited (RLIMIT_AS) or the kernel refuses: then there are
+// several smaller ones, and only the first is found by the short way. Of a segment nothing is touched before it is used:
+//
+//     | map: 8 bytes a unit | dirty: 1 bit | descriptors: 64 bytes | data: 16 KiB a unit, aligned to 2 MiB |
+//
+// A map entry is the address of the owning LocalHeap | size class | kCounted for a slab, kLargeEntry for the first unit of a
+// large block, and 0 for everything else. free() needs no more than that: a pointer that is not ours is known by one
+// comparison, and no byte of the program's pages is read to find out.
+// Locks   segments are added under the lock of PageRuns; the map is read without.
+// Tests: tests/mem/page_runs_test.cc, tests/mem/exhaustion_test.cc.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "mem/descriptor.h"
+
+namespace weft::mem {
+
+inline constexpr std::uintptr_t kLargeEntry = 1;
+inline constexpr std::uintptr_t kClassMask = 0x7f;
+inline constexpr std::uintptr_t kCounted = 0x80;
+inline constexpr std::uintptr_t kTagMask = 0xff;  // heaps are aligned to 256
+
+struct Segment {
+  std::byte* base = nullptr;  // of the data
+  std::size_t units = 0;      // reserved
+  std::atomic<std::uintptr_t>* map = nullptr;
+  Descriptor* descriptors = nullptr;
+  std::uint64_t* dirty = nullptr;  // units of free runs that may have pages
+  // Under the lock of PageRuns.
+  std::size_t committed = 0;  // units, from the first
+  std::size_t frontier = 0;   // units from here on were never used
+
+  std::byte* address(std::size_t unit) const noexcept { return base + unit * kUnitBytes; }
+};
+
+inline constexpr std::size_t kMaxSegments = 1024;
+
+// What free() looks at: the first segment. Until there is one, every address is far outside. Written once, with the first block of the
+// process, the base last; read as plain words, because atomic ones cost free() three instructions of sixteen. Who has a block
+// of ours to free sees them; to others any mixture says "not in the first segment", which is then looked up properly.
+// (Three variables and no structure: its address would be one instruction more.)
+extern constinit std::uintptr_t first_base;
+extern constinit std::size_t first_units;
+extern constinit std::atomic<std::uintptr_t>* first_map;
+
+extern constinit Segment segments[kMaxSegments];
+extern constinit std::atomic<std::size_t> segment_count;
+
+// Adds a segment with room for a run of `units`, as large as may be. nullptr: no address space. Caller has the lock.
+Segment* add_segment(std::size_t units) noexcept;
+// Makes the units below `end` usable. False: the kernel refuses.
+bool commit_to(Segment& segment, std::size_t end) noexcept;
+
+// The segment with this address, or nullptr. O(1) in the first, else linear in their number.
+Segment* segment_with(const void* address) noexcept;
+
+inline Segment& segment_of(const Descriptor& of) noexcept { return segments[of.segment]; }
+inline std::size_t unit_of(const Descriptor& of) noexcept {
+  return static_cast<std::size_t>(&of - segment_of(of).descriptors);
+}
+inline std::byte* start_of(const Descriptor& of) noexcept { return segment_of(of).address(unit_of(of)); }
+inline std::size_t unit_at(const Segment& segment, const void* address) noexcept {
+  return static_cast<std::size_t>(static_cast<const std::byte*>(address) - segment.base) >> kUnitShift;
+}
+
+// The slab with this unit; its map entry says that it is one.
+inline Descriptor& slab_at(Segment& segment, std::size_t unit) noexcept {
+  return segment.descriptors[segment.descriptors[unit].lead];
+}
+// Whom a slab belongs to, as of now.
+inline LocalHeap* owner_of(const Descriptor& slab) noexcept {
+  const std::uintptr_t entry = segment_of(slab).map[unit_of(slab)].load(std::memory_order_acquire);
+  return reinterpret_cast<LocalHeap*>(entry & ~kTagMask);
+}
+inline void set_entries(const Descriptor& slab, std::uintptr_t entry) noexcept {
+  std::atomic<std::uintptr_t>* map = segment_of(slab).map + unit_of(slab);
+  for (std::size_t i = 0; i < slab.units; ++i) map[i].store(entry, std::memory_order_release);
+}
+
+}  // namespace weft::mem

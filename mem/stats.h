@@ -1,0 +1,45 @@
+// mem/stats.h - what the heap holds, as numbers. Internal to the library; text, JSON and Prometheus are report.h's.
+//
+// Counted by a walk over all runs, under the lock of PageRuns: O(units in use), a few milliseconds for a gigabyte. What other
+// threads do at that moment is in it or not. Blocks that wait in another thread's list or batch count as in use.
+// Tests: tests/mem/stats_test.cc.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "mem/local_heap.h"
+#include "mem/size_class.h"
+
+namespace weft::mem {
+
+struct ClassStats {
+  std::size_t slabs = 0;
+  std::size_t blocks_used = 0;
+  std::size_t blocks_carved = 0;
+  std::size_t blocks_capacity = 0;
+};
+
+struct Stats {
+  std::size_t reserved_bytes = 0;   // address space
+  std::size_t committed_bytes = 0;  // of it usable
+  std::size_t used_bytes = 0;       // blocks in the program's hands, as large as their classes
+  std::size_t small_bytes = 0;      // of these, in slabs
+  std::size_t large_bytes = 0;
+  std::size_t large_blocks = 0;
+  std::size_t live_bytes = 0;       // units in use, by slabs (whole), large blocks and the heap itself
+  std::size_t dirty_bytes = 0;      // free, with pages
+  std::size_t free_bytes = 0;       // free, dirty or not
+  std::size_t peak_bytes = 0;       // the most that live_bytes ever was
+  std::size_t own_bytes = 0;        // heaps
+  std::size_t heaps = 0;
+  std::size_t idle_heaps = 0;
+  HeapCounts counts;                // of all heaps of threads
+  std::array<ClassStats, kClasses> classes;
+};
+
+// Any thread.
+Stats gather_stats() noexcept;
+
+}  // namespace weft::mem
