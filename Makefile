@@ -4,6 +4,7 @@
 #
 # Sources are found by name, so a new file needs no line here:
 #   kernel sched mem fs fs/check fs/fuse net *.cc       -> lib/libweft-<folder>.a, linked in the order of the layers
+#   mem/interpose/*.cc                            -> lib/libweft-malloc.a; with mem/*.cc lib/libweft-mem.so, for LD_PRELOAD
 #   tools/*_weft.cc weft.cc weftd.cc              -> bin/mkfs.weft, bin/weft ...; tools/weft_*.cc are weft's subcommands,
 #                                                    any other tools/*.cc is shared by all of them
 #   tests/<area>/**.cc                            -> unit/<area> (GoogleTest; area: kernel ... tools, crash, sim)
@@ -75,7 +76,12 @@ LDLIBS := -lfuse3 -luring -lboost_context -lisal -lblkid -lfmt
 ifneq ($(building),)
 OPTIONAL_LIBS := $(shell $(COMPILER) -x c++ -fsyntax-only -include seccomp.h /dev/null 2>/dev/null && echo -lseccomp)
 endif
+# Whose heap the programs have. Ours has to be asked for until it is proven: HEAP=weft.
+HEAP ?= system
+$(if $(filter weft jemalloc system,$(HEAP)),,$(error HEAP is weft, jemalloc or system, not $(HEAP)))
 GTEST_LIBS := -lgtest_main -lgtest
+# The heap counts instructions: no frame pointers. Nothing in it throws but operator new.
+mem_flags := -fomit-frame-pointer -fno-builtin-malloc
 
 sanitize.asan := -fsanitize=address -fsanitize-address-use-after-scope -DWEFT_ASAN=1
 sanitize.tsan := -fsanitize=thread -DWEFT_TSAN=1
@@ -97,6 +103,8 @@ sources.sched := $(wildcard sched/*.cc)
 # In sched's archive is kernel as well, so that a user links one library; of both he gets what his program reaches.
 inside.sched := $(sources.kernel)
 sources.mem := $(wildcard mem/*.cc)
+# malloc, operator new and their kin under their own names: apart, so that only who wants them links them.
+sources.malloc := $(wildcard mem/interpose/*.cc)
 sources.fs := $(wildcard fs/*.cc fs/check/*.cc fs/fuse/*.cc)
 sources.net := $(wildcard net/*.cc)
 main_sources := $(wildcard tools/*_weft.cc tools/weft.cc tools/weftd.cc)
@@ -128,12 +136,14 @@ BENCHES := $(bench_sources:tests/bench/%_bench.cc=$(B)/bench/%)
 
 E2E_HELPERS := $(patsubst tests/e2e/%.cc,$(B)/tests/e2e/%,$(wildcard tests/e2e/*.cc))
 
-OBJECTS := $(call object,$(enumerator_source) $(wildcard tests/e2e/*.cc) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
+OBJECTS := $(call object,$(sources.malloc) $(enumerator_source) $(wildcard tests/e2e/*.cc) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
   $(wildcard tests/fuzz/replay.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part))))
 
 ifneq ($(building),)
 $(call remember,$(B)/flags,$(CXX) $(CXXFLAGS) $(CPPFLAGS) $(LDFLAGS) $(LDLIBS))
-$(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(call remember,$(B)/lists/$(part),$(sources.$(part)) $(inside.$(part))))
+$(call remember,$(B)/lists/heap,$(HEAP))
+$(call remember,$(B)/lists/mem_flags,$(mem_flags))
+$(foreach part,$(LAYERS) malloc tools support bench $(TEST_AREAS:%=test_%),$(call remember,$(B)/lists/$(part),$(sources.$(part)) $(inside.$(part))))
 $(call remember,$(B)/lists/subcommands,$(subcommand_sources))
 $(call remember,$(B)/lists/optional,$(OPTIONAL_LIBS))
 endif
@@ -158,14 +168,18 @@ $(B)/lib/libweft-$(1).a: $(call object,$(sources.$(1)) $(inside.$(1))) $(B)/list
 	@mkdir -p $$(@D)
 	$$(call quiet,AR  )rm -f $$@ && $(AR) rcs $$@ $$(filter %.o,$$^)
 endef
-$(foreach part,$(LAYERS) tools support bench,$(if $(sources.$(part)),$(eval $(call archive_rule,$(part)))))
+$(foreach part,$(LAYERS) malloc tools support bench,$(if $(sources.$(part)),$(eval $(call archive_rule,$(part)))))
+
+$(B)/obj/mem/%.o: CXXFLAGS += $(mem_flags) -fno-exceptions
+$(call object,$(sources.mem) $(sources.malloc)): $(B)/lists/mem_flags
+$(B)/obj/mem/interpose/operator_new.o: CXXFLAGS += -fexceptions
 
 # The scheduler as a shared library: hidden symbols but for what the installed headers declare (sched/export.h).
 SHARED_SCHED := $(B)/lib/libweft-sched.so.$(VERSION)
 pic = $(patsubst %.cc,$(B)/pic/%.o,$(1))
 pic_objects := $(call pic,$(sources.sched) $(inside.sched))
 .PHONY: libraries
-libraries: $(B)/lib/libweft-sched.a $(SHARED_SCHED)  ## libweft-sched, static and shared
+libraries: $(B)/lib/libweft-sched.a $(SHARED_SCHED) $(call archive,mem) $(call archive,malloc) $(SHARED_MEM)  ## libweft-sched and libweft-mem, static and shared
 $(B)/pic/%.o: %.cc sched/export.h $(B)/flags
 	@mkdir -p $(@D)
 	$(call quiet,PIC )$(CXX) $(CPPFLAGS) $(CXXFLAGS) -fPIC -Wno-attributes -fvisibility=hidden -fno-semantic-interposition -include sched/export.h -c $< -o $@
@@ -178,12 +192,28 @@ $(SHARED_SCHED): $(call pic,$(sources.sched)) $(B)/pic/kernel.a sched/exported.m
 	  -lboost_context -luring -lisal
 -include $(pic_objects:.o=.d)
 
+# The heap for LD_PRELOAD: malloc and its kin, operators new and delete, and the C++ API. It needs libc alone, so that programs in C do
+# not load the C++ library for it (WEFT_MEM_WEAK).
+SHARED_MEM := $(B)/lib/libweft-mem.so
+mem_pic_objects := $(call pic,$(sources.mem) $(sources.malloc))
+$(B)/pic/mem/%.o: mem/%.cc $(B)/flags $(B)/lists/mem_flags
+	@mkdir -p $(@D)
+	$(call quiet,PIC )$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(mem_flags) -DWEFT_MEM_WEAK -fPIC -fvisibility=hidden -fno-semantic-interposition \
+	  $(if $(findstring operator_new,$<),,-fno-exceptions) -c $< -o $@
+$(SHARED_MEM): $(mem_pic_objects) $(B)/lists/mem $(B)/lists/malloc
+	$(call quiet,SO  )$(subst g++,gcc,$(subst clang++,clang,$(COMPILER))) -shared $(LDFLAGS) -Wl,-soname,libweft-mem.so -Wl,-z,defs -Wl,-z,now -o $@ $(filter %.o,$^)
+-include $(mem_pic_objects:.o=.d)
+
 link = @mkdir -p $(@D); $(if $(V),set -x;,echo "  LINK  $(@:$(B)/%=%)";) \
   $(COMPILER) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1) $(LDLIBS) $(OPTIONAL_LIBS)
 
+heap_archives.weft := $(call archive,malloc)
+heap_link.weft := $(call archive,mem)
+heap_link.jemalloc := -Wl,--no-as-needed -l:libjemalloc.so.2 -Wl,--as-needed
+
 define program_rule
-$(call program,$(1)): $(call object,$(1)) $(call archive,tools) $(layer_archives)
-	$$(link)
+$(call program,$(1)): $(call object,$(1)) $(call archive,tools) $(layer_archives) $(heap_archives.$(HEAP)) $(B)/lists/heap
+	$$(call link,$(heap_link.$(HEAP)))
 endef
 $(foreach main,$(main_sources),$(eval $(call program_rule,$(main))))
 $(B)/bin/weft: $(call object,$(subcommand_sources)) $(B)/lists/subcommands
@@ -197,8 +227,9 @@ $(foreach area,$(TEST_AREAS),$(eval $(call unit_test_rule,$(area))))
 $(ENUMERATOR): $(call object,$(enumerator_source) $(filter-out %_test.cc,$(sources.test_crash))) \
     $(foreach part,support fs sched kernel,$(call archive,$(part))) $(B)/lists/test_crash
 	$(call link)
-# Tests of the tools call the programs themselves.
+# Tests of the tools call the programs themselves, and those of the heap preload it into others.
 $(B)/unit/tools: | $(PROGRAMS)
+$(B)/unit/mem: | $(SHARED_MEM) $(call archive,malloc)
 
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call object,tests/fuzz/replay.cc)) $(test_archives)
 	$(call link,$(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer))
@@ -211,7 +242,7 @@ $(SCHED_BENCHES): $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,sc
 	$(link)
 
 -include $(OBJECTS:.o=.d)
-.SECONDARY: $(OBJECTS) $(pic_objects)
+.SECONDARY: $(OBJECTS) $(pic_objects) $(mem_pic_objects)
 
 # Helpers of the end-to-end scripts stand alone: one file each, linked with nothing of ours.
 $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o
@@ -308,7 +339,7 @@ $(B)/lint/%.ok: % $(B)/flags
 -include $(header_stamps:.ok=.d)
 
 # Every source is known to this file: a test in a folder that nobody builds would pass forever.
-known_sources := $(enumerator_source) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
+known_sources := $(sources.malloc) $(enumerator_source) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
   $(wildcard tests/e2e/*.cc tests/library/*.cc tests/bench/peers/*.cc sched/examples/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
 lint-listed:  ## sources and tests that nothing builds
 	@lost='$(filter-out $(known_sources),$(shell find . -name '*.cc' -not -path './build/*' -not -path './.*' | sed 's,^\./,,'))'; \

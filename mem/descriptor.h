@@ -9,8 +9,8 @@
 //   used + length(free) == carved          `used`: in the program's hands, in the owner's TLS list, or in `remote`
 //
 // An *active* slab feeds its owner's TLS list: all its free blocks are there, so `free` is empty and used == carved. The list holds
-// blocks of that slab only. That is why neither malloc nor a local free counts anything: when the list has run out, every block
-// is known to be in the program's hands again.
+// blocks of active slabs only. That is why neither malloc nor a local free counts anything: when the list has run out, every block
+// of these slabs is known to be in the program's hands again.
 // Every other slab is *counted*: freeing a block takes a few instructions more, and the last one frees the slab.
 //
 // `remote` is where other threads put blocks: a chain, its length, and two marks (remote_free.h). Everything else is the owner's,
@@ -49,7 +49,8 @@ struct alignas(64) Descriptor {
 
   Kind kind = Kind::kNone;
   std::uint8_t size_class = 0;
-  bool listed = false;           // a slab: in its owner's list of those with free blocks
+  bool listed = false;           // a slab: in its owner's list of those with free blocks; a free run: in the bins of dirty ones
+  bool active = false;
   bool moved = false;            // a large run: its pages came from elsewhere (system::move_pages)
   std::uint16_t segment = 0;     // its place in segments[]; of first and last units of runs
   std::uint16_t used = 0;
@@ -57,7 +58,6 @@ struct alignas(64) Descriptor {
   std::uint16_t capacity = 0;
   std::uint32_t units = 0;
   std::uint32_t lead = 0;  // unit where the slab, or the free run that ends here, begins
-  std::uint32_t unused = 0;
   Descriptor* prev = nullptr;
   Descriptor* next = nullptr;
   union {

@@ -32,6 +32,12 @@ class Changing {
 
 namespace {
 
+// Units of active slabs of a class, unless one alone is larger.
+#ifndef KMA
+#define KMA 8
+#endif
+constexpr unsigned kMostActive = KMA;
+
 // The chain that waits at a slab, and its marks but kQueued go.
 std::uint64_t take_remote(Descriptor& slab, std::uint64_t keep) noexcept {
   std::uint64_t word = slab.slab.remote.load(std::memory_order_relaxed);
@@ -61,40 +67,29 @@ void* carve(Descriptor& slab) noexcept {
 void* LocalHeap::refill(unsigned size_class) noexcept {
   const Changing changing(*this);
   ++counts_.refills;
-  void* chain = nullptr;
-  if (Descriptor* slab = active_[size_class]; slab != nullptr) {
-    chain = refill_from(*slab);
-    if (chain == nullptr) deactivate(size_class);
+  if (queue_.load(std::memory_order_relaxed) != nullptr) {
+    drain();
+    if (void* block = pop(size_class); block != nullptr) return block;
   }
-  if (chain == nullptr) {
-    Descriptor* slab = next_slab(size_class);
+  Descriptor* slab = active_[size_class];
+  if (slab == nullptr || slab->carved == slab->capacity) {
+    slab = next_slab(size_class);
     if (slab == nullptr) return nullptr;
     activate(*slab);
-    chain = refill_from(*slab);
+  }
+  void* chain = slab->slab.free;
+  if (chain != nullptr) {
+    slab->slab.free = nullptr;
+    slab->used = slab->carved;
+  } else {
+    chain = carve(*slab);
   }
   list_[size_class] = link_of(chain);
   return chain;
 }
 
-// Every free block of an active slab, or those of its next page. nullptr: it is full.
-void* LocalHeap::refill_from(Descriptor& slab) noexcept {
-  if (void* chain = slab.slab.free; chain != nullptr) {
-    slab.slab.free = nullptr;
-    slab.used = slab.carved;
-    return chain;
-  }
-  if (remote::chain_of(slab.slab.remote.load(std::memory_order_relaxed)) != nullptr) {
-    return remote::chain_of(take_remote(slab, remote::kQueued));
-  }
-  return slab.carved < slab.capacity ? carve(slab) : nullptr;
-}
-
 Descriptor* LocalHeap::next_slab(unsigned size_class) noexcept {
   if (Descriptor* slab = pick(size_class); slab != nullptr) return slab;
-  if (queue_.load(std::memory_order_relaxed) != nullptr) {
-    drain();
-    if (Descriptor* slab = pick(size_class); slab != nullptr) return slab;
-  }
   if (Descriptor* slab = heap_registry.adopt(size_class, *this); slab != nullptr) {
     ++counts_.slabs_adopted;
     return slab;
@@ -122,7 +117,9 @@ Descriptor* LocalHeap::pick(unsigned size_class) noexcept {
 }
 
 Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
-  const unsigned units = slab_units(size_class);
+  // The more there are, the larger the next: it is filled and emptied in fewer steps.
+  const std::uint32_t count = slab_count_[size_class];
+  const unsigned units = std::min(slab_units(size_class) << ((count >= 16) + (count >= 64)), 8U);
   if (!charge(units)) return nullptr;
   Descriptor* slab = page_runs.allocate(units, Kind::kSlab).first;
   if (slab == nullptr) {
@@ -130,6 +127,7 @@ Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
     return nullptr;
   }
   if (++counts_.slabs_made % 64 == 0) page_runs.tick();
+  ++slab_count_[size_class];
   const std::uint32_t first = slab->lead;
   for (unsigned i = 0; i < units; ++i) slab[i].lead = first;
   slab->size_class = static_cast<std::uint8_t>(size_class);
@@ -137,16 +135,36 @@ Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
   return slab;
 }
 
+// The list has run out, so every other active slab is full, and the oldest may go.
 void LocalHeap::activate(Descriptor& slab) noexcept {
+  const unsigned size_class = slab.size_class;
   if (slab.listed) unlist(slab);
-  active_[slab.size_class] = &slab;
-  set_entries(slab, entry_for(slab.size_class, 0));
+  while (active_units_[size_class] != 0 && active_units_[size_class] + slab.units > kMostActive) {
+    deactivate(*active_[size_class]->prev);
+  }
+  Descriptor*& newest = active_[size_class];
+  if (newest == nullptr) {
+    slab.prev = slab.next = &slab;
+  } else {
+    slab.next = newest;
+    slab.prev = newest->prev;
+    newest->prev->next = &slab;
+    newest->prev = &slab;
+  }
+  newest = &slab;
+  active_units_[size_class] = static_cast<std::uint8_t>(active_units_[size_class] + slab.units);
+  slab.active = true;
+  set_entries(slab, entry_for(size_class, 0));
 }
 
-// The list has run out, or was moved to slab.free: from now on frees into it are counted.
-void LocalHeap::deactivate(unsigned size_class) noexcept {
-  Descriptor& slab = *active_[size_class];
-  active_[size_class] = nullptr;
+// From now on frees into it are counted. None of its blocks is in the list.
+void LocalHeap::deactivate(Descriptor& slab) noexcept {
+  const unsigned size_class = slab.size_class;
+  slab.prev->next = slab.next;
+  slab.next->prev = slab.prev;
+  if (active_[size_class] == &slab) active_[size_class] = slab.next == &slab ? nullptr : slab.next;
+  active_units_[size_class] = static_cast<std::uint8_t>(active_units_[size_class] - slab.units);
+  slab.active = false;
   set_entries(slab, entry_for(size_class, kCounted));
 }
 
@@ -172,6 +190,7 @@ void LocalHeap::unlist(Descriptor& slab) noexcept {
 void LocalHeap::free_slab(Descriptor& slab) noexcept {
   if (slab.listed) unlist(slab);
   ++counts_.slabs_freed;
+  --slab_count_[slab.size_class];
   discharge(slab.units);
   set_entries(slab, 0);
   page_runs.free(slab);
@@ -198,15 +217,16 @@ void LocalHeap::counted_changed(Descriptor& slab) noexcept {
 
 void LocalHeap::absorb(Descriptor& slab, void* chain, std::size_t count) noexcept {
   if (chain != nullptr) {
-    if (slab.slab.free != nullptr) {
+    void*& free = slab.active ? list_[slab.size_class] : slab.slab.free;
+    if (free != nullptr) {
       void* last = chain;
       while (link_of(last) != nullptr) last = link_of(last);
-      link_of(last) = slab.slab.free;
+      link_of(last) = free;
     }
-    slab.slab.free = chain;
-    slab.used = static_cast<std::uint16_t>(slab.used - count);
+    free = chain;
+    if (!slab.active) slab.used = static_cast<std::uint16_t>(slab.used - count);
   }
-  if (active_[slab.size_class] != &slab) settle(slab, state() == HeapState::kOwned);
+  if (!slab.active) settle(slab, state() == HeapState::kOwned);
 }
 
 void LocalHeap::drain() noexcept {
@@ -221,24 +241,30 @@ void LocalHeap::drain() noexcept {
   }
 }
 
+// The list's blocks go back to their slabs, and none of these is active any more.
+void LocalHeap::unload(unsigned size_class) noexcept {
+  for (void *block = list_[size_class], *next = nullptr; block != nullptr; block = next) {
+    next = link_of(block);
+    Segment& segment = *segment_with(block);
+    Descriptor& slab = slab_at(segment, unit_at(segment, block));
+    link_of(block) = slab.slab.free;
+    slab.slab.free = block;
+    --slab.used;
+  }
+  list_[size_class] = nullptr;
+  while (active_[size_class] != nullptr) {
+    Descriptor& slab = *active_[size_class];
+    deactivate(slab);
+    if (slab.used < slab.capacity) settle(slab, false);
+  }
+}
+
 void LocalHeap::flush() noexcept {
   const Changing changing(*this);
   remote_batches_.flush();
   drain();
   for (unsigned c = 0; c < kClasses; ++c) {
-    if (Descriptor* slab = active_[c]; slab != nullptr) {
-      std::size_t count = 0;
-      void* last = nullptr;
-      for (void* block = list_[c]; block != nullptr; block = link_of(block), ++count) last = block;
-      if (last != nullptr) {
-        link_of(last) = slab->slab.free;
-        slab->slab.free = list_[c];
-        slab->used = static_cast<std::uint16_t>(slab->used - count);
-        list_[c] = nullptr;
-      }
-      deactivate(c);
-      if (slab->used < slab->capacity) settle(*slab, false);
-    }
+    if (active_[c] != nullptr) unload(c);
     for (Descriptor *slab = listed_[c], *next = nullptr; slab != nullptr; slab = next) {
       next = slab->next;
       if (slab->used == 0) settle(*slab, false);
@@ -277,6 +303,8 @@ Descriptor* LocalHeap::give(unsigned size_class, LocalHeap& to) noexcept {
     std::uint64_t nothing = 0;
     if (!slab->slab.remote.compare_exchange_strong(nothing, remote::kMoving, std::memory_order_acq_rel)) continue;
     unlist(*slab);
+    --slab_count_[size_class];
+    ++to.slab_count_[size_class];
     discharge(slab->units);
     to.held_units_.fetch_add(slab->units, std::memory_order_relaxed);
     set_entries(*slab, to.entry_for(size_class, kCounted));

@@ -3,15 +3,17 @@
 //   malloc: list_[class], else refill()          free: list_[class] if the block is of the active slab, else free_counted(),
 //                                                      else, of another owner, free_remote()
 //
-// Per class there is one active slab, whose free blocks are the TLS list (descriptor.h), and a list of slabs that have free blocks.
-// refill() takes, in this order: what others freed into the active slab; its next page; a listed slab, the fullest of a few, whole; one
-// of a heap without owner; a new one. All steps but the search among four slabs are O(1), or linear in blocks of one page.
+// Per class there are a few active slabs, whose free blocks are the TLS list (descriptor.h), and a list of others that have free blocks.
+// The more are active, the more frees are fast; the fewer, the less can wait in a list that nobody looks at: up to eight, and up to
+// 128 KiB. refill() takes, in this order: the next page of the newest active slab; what others freed; a listed slab, the fullest
+// of a few, whole; one of a heap without owner; a new one. The oldest active slab makes room for it. All steps but the search among
+// four slabs are O(1), or linear in blocks of one page.
 //
 // A heap outlives its thread: it becomes ownerless as a whole, keeps its slabs, and is the next thread's. Meanwhile who frees
 // into it processes it (help()), so its memory does not wait for that.
 //   state_   kIdle -> kOwned -> kIdle (attach and abandon; each use of a mem::Heap);   kIdle -> kHeld -> kIdle (help, adopt)
 // Invariants   L1  every slab of the heap is active, or listed (free blocks or pages not yet carved), or full
-//              L2  blocks in list_[c] belong to active_[c]
+//              L2  blocks in list_[c] belong to active slabs of c, and only the newest of these has pages not yet carved
 //              L3  a slab in queue_ has kQueued set, and one with kQueued set is in queue_ or about to be
 // Locks        none; all but post(), help() and state_ is its owner's alone
 // Tests: tests/mem/local_heap_test.cc, tests/mem/threads_test.cc, tests/mem/model_test.cc.
@@ -113,12 +115,12 @@ class alignas(256) LocalHeap {
   std::uintptr_t entry_for(unsigned size_class, std::uintptr_t mode) const noexcept {
     return reinterpret_cast<std::uintptr_t>(this) | size_class | mode;
   }
-  void* refill_from(Descriptor& slab) noexcept;
   Descriptor* next_slab(unsigned size_class) noexcept;
   Descriptor* pick(unsigned size_class) noexcept;
   Descriptor* make_slab(unsigned size_class) noexcept;
   void activate(Descriptor& slab) noexcept;
-  void deactivate(unsigned size_class) noexcept;
+  void deactivate(Descriptor& slab) noexcept;
+  void unload(unsigned size_class) noexcept;
   void absorb(Descriptor& slab, void* chain, std::size_t count) noexcept;
   void settle(Descriptor& slab, bool keep_one) noexcept;
   void counted_changed(Descriptor& slab) noexcept;
@@ -127,8 +129,10 @@ class alignas(256) LocalHeap {
   void free_slab(Descriptor& slab) noexcept;
 
   std::array<void*, kClasses> list_{};
-  std::array<Descriptor*, kClasses> active_{};
+  std::array<Descriptor*, kClasses> active_{};  // the newest; in a ring
   std::array<Descriptor*, kClasses> listed_{};
+  std::array<std::uint8_t, kClasses> active_units_{};
+  std::array<std::uint32_t, kClasses> slab_count_{};
   RemoteBatches remote_batches_;
 
  public:

@@ -44,9 +44,9 @@ inline constexpr std::size_t kMaxSegments = 1024;
 // process, the base last; read as plain words, because atomic ones cost free() three instructions of sixteen. Who has a block
 // of ours to free sees them; to others any mixture says "not in the first segment", which is then looked up properly.
 // (Three variables and no structure: its address would be one instruction more.)
-extern constinit std::uintptr_t first_base;
-extern constinit std::size_t first_units;
-extern constinit std::atomic<std::uintptr_t>* first_map;
+[[gnu::visibility("hidden")]] extern constinit std::uintptr_t first_base;
+[[gnu::visibility("hidden")]] extern constinit std::size_t first_units;
+[[gnu::visibility("hidden")]] extern constinit std::atomic<std::uintptr_t>* first_map;
 
 extern constinit Segment segments[kMaxSegments];
 extern constinit std::atomic<std::size_t> segment_count;
