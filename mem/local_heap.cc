@@ -32,11 +32,8 @@ class Changing {
 
 namespace {
 
-// Units of active slabs of a class, unless one alone is larger.
-#ifndef KMA
-#define KMA 8
-#endif
-constexpr unsigned kMostActive = KMA;
+// Of so many units of a class in a row one slab at least is a probe.
+constexpr std::uint32_t kProbeUnits = 16;
 
 // The chain that waits at a slab, and its marks but kQueued go.
 std::uint64_t take_remote(Descriptor& slab, std::uint64_t keep) noexcept {
@@ -128,6 +125,11 @@ Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
   }
   if (++counts_.slabs_made % 64 == 0) page_runs.tick();
   ++slab_count_[size_class];
+  since_probe_[size_class] += units;
+  if (since_probe_[size_class] >= kProbeUnits) {
+    since_probe_[size_class] = 0;
+    slab->probe = true;
+  }
   const std::uint32_t first = slab->lead;
   for (unsigned i = 0; i < units; ++i) slab[i].lead = first;
   slab->size_class = static_cast<std::uint8_t>(size_class);
@@ -135,13 +137,11 @@ Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
   return slab;
 }
 
-// The list has run out, so every other active slab is full, and the oldest may go.
+// The list has run out, so every other active slab is full. A probe stays active no longer.
 void LocalHeap::activate(Descriptor& slab) noexcept {
   const unsigned size_class = slab.size_class;
   if (slab.listed) unlist(slab);
-  while (active_units_[size_class] != 0 && active_units_[size_class] + slab.units > kMostActive) {
-    deactivate(*active_[size_class]->prev);
-  }
+  if (active_[size_class] != nullptr && active_[size_class]->probe) deactivate(*active_[size_class]);
   Descriptor*& newest = active_[size_class];
   if (newest == nullptr) {
     slab.prev = slab.next = &slab;
@@ -152,7 +152,6 @@ void LocalHeap::activate(Descriptor& slab) noexcept {
     newest->prev = &slab;
   }
   newest = &slab;
-  active_units_[size_class] = static_cast<std::uint8_t>(active_units_[size_class] + slab.units);
   slab.active = true;
   set_entries(slab, entry_for(size_class, 0));
 }
@@ -163,7 +162,6 @@ void LocalHeap::deactivate(Descriptor& slab) noexcept {
   slab.prev->next = slab.next;
   slab.next->prev = slab.prev;
   if (active_[size_class] == &slab) active_[size_class] = slab.next == &slab ? nullptr : slab.next;
-  active_units_[size_class] = static_cast<std::uint8_t>(active_units_[size_class] - slab.units);
   slab.active = false;
   set_entries(slab, entry_for(size_class, kCounted));
 }
@@ -197,22 +195,26 @@ void LocalHeap::free_slab(Descriptor& slab) noexcept {
 }
 
 // A counted slab has more free blocks than before. One that is all free goes, unless it is the last with free blocks of its class.
-void LocalHeap::settle(Descriptor& slab, bool keep_one) noexcept {
+// True: it went.
+bool LocalHeap::settle(Descriptor& slab, bool keep_one) noexcept {
   const bool queued = (slab.slab.remote.load(std::memory_order_relaxed) & remote::kQueued) != 0;
   if (slab.used == 0 && !queued) {
     const Descriptor* head = listed_[slab.size_class];
     const bool alone = head == nullptr || (head == &slab && slab.next == nullptr);
     if (!alone || !keep_one) {
       free_slab(slab);
-      return;
+      return true;
     }
   }
   if (!slab.listed) enlist(slab);
+  return false;
 }
 
 void LocalHeap::counted_changed(Descriptor& slab) noexcept {
   const Changing changing(*this);
-  settle(slab, true);
+  const unsigned size_class = slab.size_class;
+  // If probes empty, the others do as well, and what waits in the list is more than will be needed.
+  if (settle(slab, true) && active_[size_class] != nullptr) unload(size_class);
 }
 
 void LocalHeap::absorb(Descriptor& slab, void* chain, std::size_t count) noexcept {

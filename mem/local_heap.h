@@ -122,7 +122,7 @@ class alignas(256) LocalHeap {
   void deactivate(Descriptor& slab) noexcept;
   void unload(unsigned size_class) noexcept;
   void absorb(Descriptor& slab, void* chain, std::size_t count) noexcept;
-  void settle(Descriptor& slab, bool keep_one) noexcept;
+  bool settle(Descriptor& slab, bool keep_one) noexcept;
   void counted_changed(Descriptor& slab) noexcept;
   void enlist(Descriptor& slab) noexcept;
   void unlist(Descriptor& slab) noexcept;
@@ -131,7 +131,7 @@ class alignas(256) LocalHeap {
   std::array<void*, kClasses> list_{};
   std::array<Descriptor*, kClasses> active_{};  // the newest; in a ring
   std::array<Descriptor*, kClasses> listed_{};
-  std::array<std::uint8_t, kClasses> active_units_{};
+  std::array<std::uint32_t, kClasses> since_probe_{};  // units
   std::array<std::uint32_t, kClasses> slab_count_{};
   RemoteBatches remote_batches_;
 

@@ -189,8 +189,7 @@ PageRuns::Run PageRuns::use(Descriptor& run, std::size_t skip, std::size_t units
                             .lead = static_cast<std::uint32_t>(begin + skip),
                             .slab = {}};
   count_live(static_cast<std::ptrdiff_t>(units));
-  if (dirty < units) policy_.took_clean(units - dirty, live_units_);
-  policy_.took(live_units_);
+  if (dirty < units) policy_.took_clean(units - dirty, live_units_ + dirty_units_);
   return {.first = &first, .zero = dirty == 0};
 }
 
@@ -250,7 +249,7 @@ bool PageRuns::grow(Descriptor& first, std::size_t units) noexcept {
   const std::size_t dirty = take_dirty(segment, end, more);
   first.units = static_cast<std::uint32_t>(units);
   count_live(static_cast<std::ptrdiff_t>(more));
-  policy_.took_clean(more - dirty, live_units_);
+  policy_.took_clean(more - dirty, live_units_ + dirty_units_);
   return true;
 }
 

@@ -1,6 +1,7 @@
 // mem/purge.h - how many dirty pages are kept: by budget and by demand. Internal; PageRuns asks it under its lock.
 //
-// Kept dirty are max(1 MiB, live / 16), what demand asks for on top, and never more than brings the process to its recent peak.
+// Kept dirty are max(1 MiB, live / 16), or what demand asks for, but never more than brings the process to its recent peak or to
+// a quarter more than is live (holes between blocks of many sizes are as large as that).
 // Demand: when memory that went to the kernel a moment ago is needed again, the purge was a mistake that cost ten times itself,
 // and the budget grows by as much; it halves every second. So a program that frees and is done pays once and keeps little, and
 // one that goes up and down keeps what it is going to need. Below the budget the rest goes within about a second of slow
@@ -22,7 +23,7 @@ class PurgePolicy {
   // Units to keep dirty now.
   std::size_t budget(std::size_t live_units) const noexcept {
     const std::size_t to_peak = peak_ > live_units ? peak_ - live_units : 0;
-    return std::max({kLeastUnits, live_units / 16, std::min(demand_, to_peak)});
+    return std::max({kLeastUnits, live_units / 16, std::min(demand_, std::max(to_peak, live_units / 4))});
   }
   // Above it a purge is due: a quarter more, so that one frees many.
   bool due(std::size_t dirty_units, std::size_t live_units) const noexcept {
@@ -32,14 +33,12 @@ class PurgePolicy {
 
   void purged(std::size_t units) noexcept { purged_ += units; }
   // A run was handed out of which this many units had no pages any more, or never had.
-  void took_clean(std::size_t units, std::size_t live_units) noexcept {
-    peak_ = std::max(peak_, live_units);
+  void took_clean(std::size_t units, std::size_t resident_units) noexcept {
+    peak_ = std::max(peak_, resident_units);
     const std::size_t regretted = std::min(units, purged_);
     purged_ -= regretted;
     demand_ += regretted;
   }
-  void took(std::size_t live_units) noexcept { peak_ = std::max(peak_, live_units); }
-
   // Time passes. True: once more in a while, when what is dirty should shrink.
   bool tick(unsigned long now_ms, std::size_t live_units) noexcept {
     if (now_ms - last_ms_ < kTickMs) return false;
@@ -55,7 +54,7 @@ class PurgePolicy {
  private:
   static constexpr unsigned long kTickMs = 250;
 
-  std::size_t peak_ = 0;    // the most that was live of late
+  std::size_t peak_ = 0;    // the most that was live or dirty of late when more was needed
   std::size_t demand_ = 0;  // units
   std::size_t purged_ = 0;  // of late
   unsigned long last_ms_ = 0;
