@@ -11,6 +11,7 @@
 #   tests/crash/enumerate.cc                      -> crash/enumerate, with the rest of its folder
 #   tests/fuzz/*_fuzz.cc                          -> fuzz/<name>: a replay of its corpus here, libFuzzer in the fuzz flavour
 #   tests/bench/*_bench.cc                        -> bench/<name>; tests/e2e/*.cc -> tests/e2e/<name>, stand-alone helpers
+#   tests/preload/*.cc                            -> tests/preload/<name>, stand-alone: the heap is preloaded into them
 #   tests/support/*.cc                            -> lib/libweft-support.a, linked into all tests
 # A change of flags or of a folder's list of files rebuilds what depends on it.
 
@@ -134,9 +135,10 @@ ENUMERATOR := $(B)/crash/enumerate
 FUZZERS := $(fuzz_sources:tests/fuzz/%_fuzz.cc=$(B)/fuzz/%)
 BENCHES := $(bench_sources:tests/bench/%_bench.cc=$(B)/bench/%)
 
+PRELOADED := $(patsubst %.cc,$(B)/%,$(wildcard tests/preload/*.cc))
 E2E_HELPERS := $(patsubst tests/e2e/%.cc,$(B)/tests/e2e/%,$(wildcard tests/e2e/*.cc))
 
-OBJECTS := $(call object,$(sources.malloc) $(enumerator_source) $(wildcard tests/e2e/*.cc) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
+OBJECTS := $(call object,$(sources.malloc) $(enumerator_source) $(wildcard tests/e2e/*.cc tests/preload/*.cc) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
   $(wildcard tests/fuzz/replay.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part))))
 
 ifneq ($(building),)
@@ -229,7 +231,7 @@ $(ENUMERATOR): $(call object,$(enumerator_source) $(filter-out %_test.cc,$(sourc
 	$(call link)
 # Tests of the tools call the programs themselves, and those of the heap preload it into others.
 $(B)/unit/tools: | $(PROGRAMS)
-$(B)/unit/mem: | $(SHARED_MEM) $(call archive,malloc)
+$(B)/unit/mem: | $(SHARED_MEM) $(call archive,malloc) $(PRELOADED)
 
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call object,tests/fuzz/replay.cc)) $(test_archives)
 	$(call link,$(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer))
@@ -246,6 +248,10 @@ $(SCHED_BENCHES): $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,sc
 
 # Helpers of the end-to-end scripts stand alone: one file each, linked with nothing of ours.
 $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o
+	$(link)
+
+# So do programs that ours is preloaded into.
+$(B)/tests/preload/%: $(B)/obj/tests/preload/%.o
 	$(link)
 
 # --- Tests -------------------------------------------------------------------------------------------------------
@@ -340,7 +346,7 @@ $(B)/lint/%.ok: % $(B)/flags
 
 # Every source is known to this file: a test in a folder that nobody builds would pass forever.
 known_sources := $(sources.malloc) $(enumerator_source) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
-  $(wildcard tests/e2e/*.cc tests/library/*.cc tests/bench/peers/*.cc sched/examples/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
+  $(wildcard tests/e2e/*.cc tests/preload/*.cc tests/library/*.cc tests/bench/peers/*.cc sched/examples/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
 lint-listed:  ## sources and tests that nothing builds
 	@lost='$(filter-out $(known_sources),$(shell find . -name '*.cc' -not -path './build/*' -not -path './.*' | sed 's,^\./,,'))'; \
 	for source in $$lost; do echo "$$source: no rule of the Makefile builds it"; done; [ -z "$$lost" ]

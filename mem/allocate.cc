@@ -199,10 +199,11 @@ void* reallocate(void* block, std::size_t size) noexcept {
 
 std::size_t heap_idle(std::size_t budget_bytes) noexcept {
   if (has_heap()) current_heap->flush();
-  page_runs.tick();
+  std::size_t gone = page_runs.tick();
   const std::size_t dirty = page_runs.dirty_units();
   const std::size_t budget = budget_bytes / kUnitBytes;
-  return dirty == 0 || budget == 0 ? 0 : page_runs.purge_to(dirty - std::min(dirty, budget)) * kUnitBytes;
+  if (dirty > 0 && budget > gone) gone += page_runs.purge_to(dirty - std::min(dirty, budget - gone));
+  return gone * kUnitBytes;
 }
 
 std::size_t trim(std::size_t keep_bytes) noexcept {

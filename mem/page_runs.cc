@@ -28,24 +28,16 @@ void each_word(std::size_t first, std::size_t units, const Visit& visit) noexcep
   }
 }
 
-std::size_t count_dirty(const Segment& segment, std::size_t first, std::size_t units) noexcept {
-  std::size_t count = 0;
-  each_word(first, units, [&](std::size_t word, std::uint64_t mask) {
-    count += static_cast<std::size_t>(std::popcount(segment.dirty[word] & mask));
-  });
-  return count;
-}
-
-// First unit of [from, end) whose bit is `dirty`, or end.
-std::size_t next_with(const Segment& segment, std::size_t from, std::size_t end, bool dirty) noexcept {
-  while (from < end) {
-    std::uint64_t word = segment.dirty[from / 64];
+// The end of the last stretch of [begin, end) in which bits are `dirty`, or begin.
+std::size_t last_with(const Segment& segment, std::size_t begin, std::size_t end, bool dirty) noexcept {
+  while (end > begin) {
+    std::uint64_t word = segment.dirty[(end - 1) / 64];
     if (!dirty) word = ~word;
-    word >>= from % 64;
-    if (word != 0) return std::min(end, from + static_cast<std::size_t>(std::countr_zero(word)));
-    from = (from / 64 + 1) * 64;
+    word <<= 63 - (end - 1) % 64;
+    if (word != 0) return std::max(begin, end - static_cast<std::size_t>(std::countl_zero(word)));
+    end = (end - 1) / 64 * 64;
   }
-  return end;
+  return begin;
 }
 
 }  // namespace
@@ -82,7 +74,7 @@ void PageRuns::insert(Segment& segment, std::size_t first, std::size_t units) no
   if (&last != &run) last.kind = Kind::kFree;
   last.segment = index;
   last.lead = static_cast<std::uint32_t>(first);
-  run.listed = next_with(segment, first, first + units, true) < first + units;
+  run.listed = last_with(segment, first, first + units, true) > first;
   Bins& bins = bins_of(run);
   const std::size_t bin = bin_of(units);
   run.prev = nullptr;
@@ -274,8 +266,8 @@ struct PageRuns::PurgeRound {
   std::size_t units = 0;
 };
 
-// Takes the longest dirty runs, until what is left is within the budget or the round is full. The end of a run that is only partly
-// needed goes, and its beginning stays. False: nothing to purge.
+// Takes the longest dirty runs, and of them the ends first, until what is left is within the budget or the round is full. False: nothing
+// to purge.
 bool PageRuns::collect(PurgeRound& round, std::size_t keep_units) noexcept {
   for (std::size_t bin = kBins; bin-- > 0;) {
     while (dirty_units_ > keep_units && dirty_bins_.heads[bin] != nullptr) {
@@ -283,30 +275,18 @@ bool PageRuns::collect(PurgeRound& round, std::size_t keep_units) noexcept {
       if (round.range_count == round.ranges.size()) return true;
       Descriptor& run = *dirty_bins_.heads[bin];
       Segment& segment = segment_of(run);
-      std::size_t first = unit_of(run);
-      std::size_t units = run.units;
-      const std::size_t excess = dirty_units_ - keep_units;
+      const std::size_t first = unit_of(run);
       remove(run);
-      if (units > excess && count_dirty(segment, first, units) == units) {
-        insert(segment, first, units - excess);
-        first += units - excess;
-        units = excess;
+      for (std::size_t end = first + run.units;
+           end > first && dirty_units_ > keep_units && round.range_count < round.ranges.size();) {
+        const std::size_t to = last_with(segment, first, end, true);
+        const std::size_t from = std::max(last_with(segment, first, to, false), to - std::min(to, dirty_units_ - keep_units));
+        if (from < to) round.ranges[round.range_count++] = {.start = segment.address(from), .bytes = (to - from) * kUnitBytes};
+        round.units += take_dirty(segment, from, to - from);
+        end = from;
       }
-      std::size_t at = first;
-      const std::size_t end = first + units;
-      while (at < end && round.range_count < round.ranges.size()) {
-        const std::size_t from = next_with(segment, at, end, true);
-        at = next_with(segment, from, end, false);
-        if (from == at) continue;
-        round.ranges[round.range_count++] = {.start = segment.address(from), .bytes = (at - from) * kUnitBytes};
-        round.units += take_dirty(segment, from, at - from);
-      }
-      Descriptor& away = segment.descriptors[first];
-      away.kind = Kind::kBusy;
-      away.segment = static_cast<std::uint16_t>(&segment - segments);
-      away.units = static_cast<std::uint32_t>(units);
-      if (units > 1) segment.descriptors[end - 1].kind = Kind::kNone;
-      round.runs[round.run_count++] = &away;
+      run.kind = Kind::kBusy;
+      round.runs[round.run_count++] = &run;
     }
   }
   return round.run_count > 0;
@@ -345,15 +325,20 @@ void PageRuns::purge_if_due() noexcept {
   purge_to(keep);
 }
 
-void PageRuns::tick() noexcept {
+void PageRuns::forget_demand() noexcept {
+  const std::scoped_lock guard(lock_);
+  policy_ = PurgePolicy{};
+}
+
+std::size_t PageRuns::tick() noexcept {
   const unsigned long now = system::now_ms();
   std::size_t keep = 0;
   {
     const std::scoped_lock guard(lock_);
-    if (!policy_.tick(now, live_units_) || dirty_units_ == 0) return;
+    if (!policy_.tick(now, live_units_) || dirty_units_ == 0) return 0;
     keep = std::min(policy_.budget(live_units_), dirty_units_ * 3 / 4);
   }
-  purge_to(keep);
+  return purge_to(keep);
 }
 
 }  // namespace weft::mem

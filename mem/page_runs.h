@@ -42,14 +42,15 @@ class PageRuns {
 
   // Gives back dirty pages until at most `keep_units` are left. Returns how many units went.
   std::size_t purge_to(std::size_t keep_units) noexcept;
-  // Without a limit: what decays with time. Cheap when there is nothing to do.
-  void tick() noexcept;
+  // What decays with time; returns how many units went. Cheap when there is nothing to do.
+  std::size_t tick() noexcept;
 
   // Racy, for numbers.
   std::size_t live_units() const noexcept { return __atomic_load_n(&live_units_, __ATOMIC_RELAXED); }
   std::size_t dirty_units() const noexcept { return __atomic_load_n(&dirty_units_, __ATOMIC_RELAXED); }
   std::size_t peak_units() const noexcept { return __atomic_load_n(&peak_units_, __ATOMIC_RELAXED); }
-  const PurgePolicy& policy() const noexcept { return policy_; }
+  // For tests: what went before is forgotten.
+  void forget_demand() noexcept;
 
   Spinlock& lock() noexcept { return lock_; }
   // For the checker, with the lock.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cerrno>
 #include <vector>
 
@@ -161,7 +162,7 @@ TEST(Allocate, AFailedReallocateLeavesTheBlock) {
 TEST(Allocate, NothingIsNobodysProblem) {
   release(nullptr);
   EXPECT_EQ(usable_size(nullptr), 0U);
-  int here = 0;
+  std::array<void*, 4> here{};
   EXPECT_FALSE(is_ours(&here));
   EXPECT_EQ(usable_size(&here), 0U);
   release(&here);  // nobody to hand it to: left alone
@@ -170,7 +171,7 @@ TEST(Allocate, NothingIsNobodysProblem) {
 TEST(Allocate, APointerThatIsNotOursIsHandedOn) {
   static void* handed;
   foreign_free = [](void* block) { handed = block; };
-  int here = 0;
+  std::array<void*, 4> here{};
   release(&here);
   foreign_free = nullptr;
   EXPECT_EQ(handed, &here);

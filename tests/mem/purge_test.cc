@@ -1,0 +1,101 @@
+#include "mem/purge.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <thread>
+#include <vector>
+
+#include "mem/allocate.h"
+#include "mem/page_runs.h"
+#include "mem/stats.h"
+#include "tests/mem/checked.h"
+
+namespace weft::mem {
+namespace {
+
+std::size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::size_t whole = 0;
+  std::size_t resident = 0;
+  statm >> whole >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST(PurgePolicy, KeepsAMegabyteOrASixteenth) {
+  const PurgePolicy policy;
+  EXPECT_EQ(policy.budget(0), PurgePolicy::kLeastUnits);
+  EXPECT_EQ(policy.budget(160000), 10000U);
+}
+
+TEST(PurgePolicy, ARegrettedPurgeRaisesTheBudgetUpToThePeak) {
+  PurgePolicy policy;
+  policy.took_clean(10000, 10000);
+  EXPECT_EQ(policy.budget(0), PurgePolicy::kLeastUnits) << "new memory is not regretted";
+  policy.purged(9000);
+  policy.took_clean(9000, 9000);
+  EXPECT_EQ(policy.budget(0), 4500U);
+  EXPECT_EQ(policy.budget(8000), 2000U) << "no more than brings it to the peak, or a quarter of what is live";
+}
+
+TEST(PurgePolicy, DemandFades) {
+  PurgePolicy policy;
+  policy.purged(10000);
+  policy.took_clean(10000, 10000);
+  for (unsigned long ms = 1000; ms < 20000; ms += 250) policy.tick(ms, 0);
+  EXPECT_EQ(policy.budget(0), PurgePolicy::kLeastUnits);
+}
+
+TEST(Purge, FreedMemoryGoesBackWithoutBeingAsked) {
+  // Two threads, a third of a gigabyte in small and large blocks, and then nothing. Whatever tests before this one made the heap
+  // expect is over after a while.
+  page_runs.forget_demand();
+  const std::size_t before = resident_bytes();
+  {
+    std::vector<std::jthread> threads;
+    threads.reserve(2);
+    for (int t = 0; t < 2; ++t) {
+      threads.emplace_back([] {
+        std::vector<void*> blocks;
+        blocks.reserve(300000);
+        for (int i = 0; i < 250000; ++i) blocks.push_back(allocate_zeroed(1, 500));
+        for (int i = 0; i < 100; ++i) blocks.push_back(allocate_zeroed(1, 300000));
+        for (void* block : blocks) release(block);
+      });
+    }
+  }
+  // The second thread may have needed again what the first had given back: a tenth stays at most.
+  EXPECT_LT(resident_bytes(), before + (30 << 20));
+  EXPECT_TRUE(test::invariants_hold());
+}
+
+TEST(Purge, AProgramThatGoesUpAndDownKeepsItsPages) {
+  const auto cycle = [] {
+    void* block = allocate(20 << 20);
+    for (std::size_t i = 0; i < 20 << 20; i += 4096) static_cast<volatile char*>(block)[i] = 1;
+    release(block);
+  };
+  for (int i = 0; i < 12; ++i) cycle();
+  EXPECT_GE(page_runs.dirty_units() * kUnitBytes, std::size_t{15} << 20);
+  trim(0);
+  EXPECT_EQ(page_runs.dirty_units(), 0U);
+  EXPECT_TRUE(test::invariants_hold());
+}
+
+TEST(Purge, IdleGivesBackAsMuchAsItMay) {
+  trim(0);
+  // Within the budget: it stays until somebody is idle.
+  release(allocate_zeroed(60, kUnitBytes));
+  const std::size_t dirty = page_runs.dirty_units();
+  ASSERT_GE(dirty, 60U);
+  // What is due after a while is not counted against it.
+  EXPECT_GE(heap_idle(4 * kUnitBytes), 4 * kUnitBytes);
+  EXPECT_LE(page_runs.dirty_units(), dirty - 4);
+  heap_idle(std::size_t{1} << 30);
+  EXPECT_EQ(page_runs.dirty_units(), 0U);
+}
+
+}  // namespace
+}  // namespace weft::mem
