@@ -38,7 +38,8 @@ void* allocate_small(unsigned size_class) noexcept {
     if (heap == nullptr) return no_memory();
     if (void* block = heap->pop(size_class); block != nullptr) return block;
   }
-  if (void* block = heap->refill(size_class); block != nullptr) [[likely]] return block;
+  if (void* block = heap->refill(size_class); block != nullptr) [[likely]]
+    return block;
   void* block = refill_at_last(*heap, size_class);
   return block != nullptr ? block : no_memory();
 }
@@ -69,7 +70,8 @@ Place place_of(const void* block) noexcept {
   return {.segment = segment, .unit = unit, .entry = segment->map[unit].load(std::memory_order_acquire)};
 }
 
-void release_remote(Descriptor& slab, void* block) noexcept {
+void release_remote(Descriptor& slab, LocalHeap& owner, void* block) noexcept {
+  if (owner.is_private()) return owner.free_private(slab, block);
   LocalHeap* heap = has_heap() ? current_heap : attach_heap_to_free();
   if (heap != nullptr) {
     heap->free_remote(slab, block);
@@ -94,7 +96,7 @@ void release_at(void* block, const Place& place) noexcept {
   } else if (tag <= kTagMask) {
     heap->free_counted(slab, block);
   } else {
-    release_remote(slab, block);
+    release_remote(slab, *reinterpret_cast<LocalHeap*>(place.entry & ~kTagMask), block);
   }
 }
 
@@ -103,7 +105,8 @@ void release_at(void* block, const Place& place) noexcept {
 namespace detail {
 
 void* allocate_slow(std::size_t size) noexcept {
-  if (size <= kMaxSmall) [[likely]] return allocate_small(class_of(size));
+  if (size <= kMaxSmall) [[likely]]
+    return allocate_small(class_of(size));
   return allocate_run(size, kUnitBytes, false);
 }
 
@@ -117,7 +120,8 @@ void release_slow(void* block) noexcept {
 // Of the first segment, and not of an active slab of this thread.
 void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept {
   Segment& segment = segments[0];
-  if (tag <= kTagMask) [[likely]] return current_heap->free_counted(slab_at(segment, unit), block);
+  if (tag <= kTagMask) [[likely]]
+    return current_heap->free_counted(slab_at(segment, unit), block);
   release_slow(block);
 }
 

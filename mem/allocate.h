@@ -32,7 +32,8 @@ void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept;
 [[gnu::always_inline]] inline void* allocate(std::size_t size) noexcept {
   if (size <= kTableMax) [[likely]] {
     void* block = current_heap->pop(kClassTable[size]);
-    if (block != nullptr) [[likely]] return block;
+    if (block != nullptr) [[likely]]
+      return block;
   }
   return detail::allocate_slow(size);
 }
@@ -40,10 +41,10 @@ void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept;
 // 16 instructions when the block is of the active slab of the caller's heap: then its map entry is the heap's address and the class.
 [[gnu::always_inline]] inline void release(void* block) noexcept {
   const std::size_t unit = (reinterpret_cast<std::uintptr_t>(block) - first_base) >> kUnitShift;
-  if (unit >= first_units) [[unlikely]] return detail::release_slow(block);
+  if (unit >= first_units) [[unlikely]]
+    return detail::release_slow(block);
   LocalHeap* heap = current_heap;
-  const std::uintptr_t tag =
-      first_map[unit].load(std::memory_order_relaxed) ^ reinterpret_cast<std::uintptr_t>(heap);
+  const std::uintptr_t tag = first_map[unit].load(std::memory_order_relaxed) ^ reinterpret_cast<std::uintptr_t>(heap);
   if (tag >= kCounted) return detail::release_other(block, unit, tag);
   heap->push(static_cast<unsigned>(tag), block);
 }

@@ -49,11 +49,11 @@ struct alignas(64) Descriptor {
 
   Kind kind = Kind::kNone;
   std::uint8_t size_class = 0;
-  bool listed = false;           // a slab: in its owner's list of those with free blocks; a free run: in the bins of dirty ones
+  bool listed = false;  // a slab: in its owner's list of those with free blocks; a free run: in the bins of dirty ones
   bool active = false;
-  bool probe = false;            // a slab: counted as soon as it is full
-  bool moved = false;            // a large run: its pages came from elsewhere (system::move_pages)
-  std::uint16_t segment = 0;     // its place in segments[]; of first and last units of runs
+  bool probe = false;         // a slab: counted as soon as it is full
+  bool moved = false;         // a large run: its pages came from elsewhere (system::move_pages)
+  std::uint16_t segment = 0;  // its place in segments[]; of first and last units of runs
   std::uint16_t used = 0;
   std::uint16_t carved = 0;
   std::uint16_t capacity = 0;

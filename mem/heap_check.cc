@@ -23,6 +23,7 @@ class Walk {
     for (std::size_t i = 0; i < count; ++i) walk_segment(segments[i]);
     expect(broken() || active_ == 0, "L1: active slabs are those of their owners' rings", nullptr);
     expect(broken() || listed_ == 0, "L1: listed slabs are those of their owners' lists", nullptr);
+    expect(broken() || full_ == 0, "L1: full slabs are in their owners' lists", nullptr);
     expect(live_ == page_runs.live_units(), "P3: units in use are as many as counted", nullptr);
     expect(dirty_ == page_runs.dirty_units(), "P2: dirty units are as many as counted", nullptr);
     std::size_t binned = 0;
@@ -63,12 +64,22 @@ class Walk {
 
   void walk_heap(const LocalHeap& heap) noexcept {
     if (heap.state() == HeapState::kLost) return;
+    const Descriptor* last = nullptr;
+    for (const Descriptor* slab = heap.full(); slab != nullptr && !broken(); last = slab, slab = slab->next) {
+      expect(slab->kind == Kind::kSlab && !slab->listed && !slab->active && slab->used == slab->capacity &&
+                 owner_of(*slab) == &heap,
+             "L1: a slab in the list of full ones is full", start_of(*slab));
+      expect(slab->prev == last, "the list of full slabs is linked both ways", start_of(*slab));
+      ++full_;
+    }
     for (unsigned c = 0; c < kClasses && !broken(); ++c) {
       walk_list(heap, c);
       const Descriptor* before = nullptr;
       for (const Descriptor* slab = heap.listed(c); slab != nullptr && !broken(); before = slab, slab = slab->next) {
-        expect(slab->kind == Kind::kSlab && slab->listed && !slab->active, "L1: what is listed is a slab that is not active", start_of(*slab));
-        expect(owner_of(*slab) == &heap && slab->size_class == c, "L1: a slab is listed by its owner and class", start_of(*slab));
+        expect(slab->kind == Kind::kSlab && slab->listed && !slab->active,
+               "L1: what is listed is a slab that is not active", start_of(*slab));
+        expect(owner_of(*slab) == &heap && slab->size_class == c, "L1: a slab is listed by its owner and class",
+               start_of(*slab));
         expect(slab->prev == before, "a list of slabs is linked both ways", start_of(*slab));
         ++listed_;
       }
@@ -83,14 +94,16 @@ class Walk {
       do {
         expect(slab->active && slab->kind == Kind::kSlab && slab->size_class == size_class && owner_of(*slab) == &heap,
                "an active slab is one of its owner and class", start_of(*slab));
-        expect(slab == newest || slab->carved == slab->capacity, "L2: only the newest active slab has pages to carve", start_of(*slab));
+        expect(slab == newest || slab->carved == slab->capacity, "L2: only the newest active slab has pages to carve",
+               start_of(*slab));
         room += slab->carved;
         ++active_;
         slab = slab->next;
       } while (slab != newest && !broken());
     }
     std::size_t count = 0;
-    for (const void* block = heap.list(size_class); block != nullptr && !broken(); block = link_of(const_cast<void*>(block))) {
+    for (const void* block = heap.list(size_class); block != nullptr && !broken();
+         block = link_of(const_cast<void*>(block))) {
       Segment* segment = segment_with(block);
       expect(segment != nullptr, "L2: a listed block is of this heap's memory", block);
       if (broken()) return;
@@ -106,7 +119,8 @@ class Walk {
     std::size_t dirty_in_use = 0;
     for (std::size_t unit = 0; unit < segment.frontier && !broken();) {
       const Descriptor& run = segment.descriptors[unit];
-      expect(run.units > 0 && unit + run.units <= segment.frontier, "runs follow each other without gaps", segment.address(unit));
+      expect(run.units > 0 && unit + run.units <= segment.frontier, "runs follow each other without gaps",
+             segment.address(unit));
       if (broken()) return;
       const std::size_t dirty = dirty_units(segment, unit, run.units);
       walk_run(segment, run, unit);
@@ -145,7 +159,8 @@ class Walk {
       case Kind::kFree: {
         ++checked_.free_runs;
         const Descriptor& last = segment.descriptors[unit + run.units - 1];
-        expect(last.kind == Kind::kFree && last.lead == unit, "a free run's last unit says where it begins", segment.address(unit));
+        expect(last.kind == Kind::kFree && last.lead == unit, "a free run's last unit says where it begins",
+               segment.address(unit));
         expect(segment.map[unit].load() == 0, "a free run has no entry", segment.address(unit));
         break;
       }
@@ -159,11 +174,13 @@ class Walk {
     const void* start = segment.address(unit);
     const std::uintptr_t entry = segment.map[unit].load();
     ++checked_.slabs;
-    expect((entry & kClassMask) == slab.size_class && (entry & ~kTagMask) != 0, "a slab's entry has its class and an owner", start);
+    expect((entry & kClassMask) == slab.size_class && (entry & ~kTagMask) != 0,
+           "a slab's entry has its class and an owner", start);
     expect(((entry & kCounted) == 0) == slab.active, "a slab's entry says whether it is active", start);
     for (std::size_t i = 0; i < slab.units; ++i) {
       expect(segment.map[unit + i].load() == entry, "all entries of a slab are alike", segment.address(unit + i));
-      expect(segment.descriptors[unit + i].lead == unit, "every unit of a slab says where it begins", segment.address(unit + i));
+      expect(segment.descriptors[unit + i].lead == unit, "every unit of a slab says where it begins",
+             segment.address(unit + i));
     }
     expect(slab.carved <= slab.capacity && slab.capacity * kClassBytes[slab.size_class] <= slab.units * kUnitBytes,
            "a slab has no more blocks than fit", start);
@@ -172,12 +189,15 @@ class Walk {
     expect(free + slab.used == slab.carved, "blocks of a slab are used or free", start);
     expect(!slab.active || free == 0, "an active slab's free blocks are in the list", start);
     const std::uint64_t word = slab.slab.remote.load();
-    expect(length(slab, remote::chain_of(word), slab.carved) == remote::count_of(word), "a chain from others is as long as it says", start);
+    expect(length(slab, remote::chain_of(word), slab.carved) == remote::count_of(word),
+           "a chain from others is as long as it says", start);
     expect(remote::count_of(word) <= slab.used, "blocks from others count as used until they are drained", start);
-    expect(remote::count_of(word) == 0 || (word & remote::kQueued) != 0, "L3: a slab with blocks from others is queued", start);
+    expect(remote::count_of(word) == 0 || (word & remote::kQueued) != 0, "L3: a slab with blocks from others is queued",
+           start);
     expect(slab.active || slab.listed || slab.used == slab.capacity, "L1: a slab with room is active or listed", start);
     if (slab.active) --active_;
     if (slab.listed) --listed_;
+    if (!slab.active && !slab.listed) --full_;
     checked_.blocks_used += slab.used;
   }
 
@@ -187,6 +207,7 @@ class Walk {
   // Found from heaps and not from runs yet.
   std::size_t active_ = 0;
   std::size_t listed_ = 0;
+  std::size_t full_ = 0;
 };
 
 }  // namespace

@@ -57,8 +57,28 @@ void HeapRegistry::detach(LocalHeap& heap) noexcept {
   idle_count_.fetch_add(1, std::memory_order_relaxed);
 }
 
+LocalHeap* HeapRegistry::attach_private() noexcept {
+  const std::scoped_lock guard(lock_);
+  if (LocalHeap* heap = spare_private_; heap != nullptr) {
+    spare_private_ = heap->next_idle;
+    return heap;
+  }
+  LocalHeap* heap = make();
+  if (heap == nullptr) return nullptr;
+  heap->make_private();
+  heap->let_go();
+  return heap;
+}
+
+void HeapRegistry::detach_private(LocalHeap& heap) noexcept {
+  const std::scoped_lock guard(lock_);
+  heap.next_idle = spare_private_;
+  spare_private_ = &heap;
+}
+
 Descriptor* HeapRegistry::adopt(unsigned size_class, LocalHeap& to) noexcept {
-  if (idle_count() == 0) [[likely]] return nullptr;
+  if (idle_count() == 0) [[likely]]
+    return nullptr;
   const std::scoped_lock guard(lock_);
   Descriptor* slab = nullptr;
   int left = 4;
@@ -85,7 +105,7 @@ void HeapRegistry::after_fork_in_child(const LocalHeap* mine) noexcept {
   idle_ = nullptr;
   std::size_t count = 0;
   each([&](LocalHeap& heap) {
-    if (&heap == mine || !heap.inherit_after_fork()) return;
+    if (&heap == mine || !heap.inherit_after_fork() || heap.is_private()) return;
     heap.next_idle = idle_;
     idle_ = &heap;
     ++count;

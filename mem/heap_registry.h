@@ -20,6 +20,10 @@ class HeapRegistry {
   LocalHeap* attach() noexcept;
   // The thread ends.
   void detach(LocalHeap& heap) noexcept;
+  // The same for a mem::Heap: not owned, and never a thread's.
+  LocalHeap* attach_private() noexcept;
+  // It is empty.
+  void detach_private(LocalHeap& heap) noexcept;
   // A slab with free blocks, of a heap without owner; it is listed in `to`. nullptr: there is none.
   Descriptor* adopt(unsigned size_class, LocalHeap& to) noexcept;
 
@@ -30,7 +34,8 @@ class HeapRegistry {
 
   template <typename Visit>
   void each(const Visit& visit) noexcept {
-    for (LocalHeap* heap = all_.load(std::memory_order_acquire); heap != nullptr; heap = heap->next_of_all) visit(*heap);
+    for (LocalHeap* heap = all_.load(std::memory_order_acquire); heap != nullptr; heap = heap->next_of_all)
+      visit(*heap);
   }
   std::size_t idle_count() const noexcept { return idle_count_.load(std::memory_order_relaxed); }
 
@@ -40,6 +45,7 @@ class HeapRegistry {
   Spinlock lock_;
   std::atomic<LocalHeap*> all_{nullptr};
   LocalHeap* idle_ = nullptr;
+  LocalHeap* spare_private_ = nullptr;
   std::atomic<std::size_t> idle_count_{0};
   // What is left of a unit cut into heaps.
   std::byte* spare_ = nullptr;

@@ -54,7 +54,26 @@ void* allocate_large(std::size_t size, std::size_t align, bool zero, LocalHeap* 
   return block;
 }
 
+namespace {
+
+void unlink_from(LocalHeap& heap, Descriptor& run) noexcept {
+  if (run.next != nullptr) run.next->prev = run.prev;
+  if (run.prev != nullptr) {
+    run.prev->next = run.next;
+  } else {
+    heap.large_blocks = run.next;
+  }
+  heap.discharge(run.units);
+}
+
+}  // namespace
+
 void free_large(Descriptor& run) noexcept {
+  if (LocalHeap* heap = run.large.heap.load(std::memory_order_relaxed); heap != nullptr) {
+    if (!heap->lock_private()) return;
+    unlink_from(*heap, run);
+    heap->let_go();
+  }
   set_entry(run, 0);
   if (run.moved) {
     system::replace(start_of(run), run.units * kUnitBytes);

@@ -1,6 +1,8 @@
 // mem/local_heap.cc - see local_heap.h.
 #include "mem/local_heap.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 #include "mem/heap_registry.h"
@@ -39,8 +41,7 @@ constexpr std::uint32_t kProbeUnits = 16;
 std::uint64_t take_remote(Descriptor& slab, std::uint64_t keep) noexcept {
   std::uint64_t word = slab.slab.remote.load(std::memory_order_relaxed);
   while (!slab.slab.remote.compare_exchange_weak(word, word & keep, std::memory_order_acq_rel,
-                                                 std::memory_order_relaxed)) {
-  }
+                                                 std::memory_order_relaxed)) {}
   return word;
 }
 
@@ -156,7 +157,7 @@ void LocalHeap::activate(Descriptor& slab) noexcept {
   set_entries(slab, entry_for(size_class, 0));
 }
 
-// From now on frees into it are counted. None of its blocks is in the list.
+// From now on frees into it are counted. None of its blocks is in the list, so it is full, or settle() is next.
 void LocalHeap::deactivate(Descriptor& slab) noexcept {
   const unsigned size_class = slab.size_class;
   slab.prev->next = slab.next;
@@ -164,29 +165,37 @@ void LocalHeap::deactivate(Descriptor& slab) noexcept {
   if (active_[size_class] == &slab) active_[size_class] = slab.next == &slab ? nullptr : slab.next;
   slab.active = false;
   set_entries(slab, entry_for(size_class, kCounted));
+  link(slab, full_);
 }
 
-void LocalHeap::enlist(Descriptor& slab) noexcept {
-  Descriptor*& head = listed_[slab.size_class];
-  slab.listed = true;
+void LocalHeap::link(Descriptor& slab, Descriptor*& head) noexcept {
   slab.prev = nullptr;
   slab.next = head;
   if (head != nullptr) head->prev = &slab;
   head = &slab;
 }
 
-void LocalHeap::unlist(Descriptor& slab) noexcept {
-  slab.listed = false;
+void LocalHeap::unlink(Descriptor& slab, Descriptor*& head) noexcept {
   if (slab.next != nullptr) slab.next->prev = slab.prev;
   if (slab.prev != nullptr) {
     slab.prev->next = slab.next;
   } else {
-    listed_[slab.size_class] = slab.next;
+    head = slab.next;
   }
 }
 
+void LocalHeap::enlist(Descriptor& slab) noexcept {
+  slab.listed = true;
+  link(slab, listed_[slab.size_class]);
+}
+
+void LocalHeap::unlist(Descriptor& slab) noexcept {
+  slab.listed = false;
+  unlink(slab, listed_[slab.size_class]);
+}
+
 void LocalHeap::free_slab(Descriptor& slab) noexcept {
-  if (slab.listed) unlist(slab);
+  unlist(slab);
   ++counts_.slabs_freed;
   --slab_count_[slab.size_class];
   discharge(slab.units);
@@ -198,6 +207,10 @@ void LocalHeap::free_slab(Descriptor& slab) noexcept {
 // True: it went.
 bool LocalHeap::settle(Descriptor& slab, bool keep_one) noexcept {
   const bool queued = (slab.slab.remote.load(std::memory_order_relaxed) & remote::kQueued) != 0;
+  if (!slab.listed) {
+    unlink(slab, full_);
+    enlist(slab);
+  }
   if (slab.used == 0 && !queued) {
     const Descriptor* head = listed_[slab.size_class];
     const bool alone = head == nullptr || (head == &slab && slab.next == nullptr);
@@ -206,7 +219,6 @@ bool LocalHeap::settle(Descriptor& slab, bool keep_one) noexcept {
       return true;
     }
   }
-  if (!slab.listed) enlist(slab);
   return false;
 }
 
@@ -312,6 +324,7 @@ Descriptor* LocalHeap::give(unsigned size_class, LocalHeap& to) noexcept {
     set_entries(*slab, to.entry_for(size_class, kCounted));
     const std::uint64_t word = take_remote(*slab, 0);
     // Posts after this find the new owner.
+    to.link(*slab, to.full_);
     to.absorb(*slab, remote::chain_of(word), remote::count_of(word));
     return slab;
   }
@@ -319,9 +332,47 @@ Descriptor* LocalHeap::give(unsigned size_class, LocalHeap& to) noexcept {
 }
 
 bool LocalHeap::charge(std::size_t units) noexcept {
-  if (held_units_.fetch_add(units, std::memory_order_relaxed) + units <= limit_units_) [[likely]] return true;
+  if (held_units_.fetch_add(units, std::memory_order_relaxed) + units <= limit_units_) [[likely]]
+    return true;
   discharge(units);
   return false;
+}
+
+bool LocalHeap::lock_private() noexcept {
+  for (int round = 0; !try_own(HeapState::kOwned); ++round) {
+    if (state() == HeapState::kLost) return false;
+    if (round < 64) {
+      cpu_relax();
+    } else {
+      sched_yield();
+    }
+  }
+  return true;
+}
+
+void LocalHeap::free_private(Descriptor& slab, void* block) noexcept {
+  if (!lock_private()) return;
+  if (slab.active) {
+    push(slab.size_class, block);
+  } else {
+    free_counted(slab, block);
+  }
+  let_go();
+}
+
+void LocalHeap::destroy_slabs() noexcept {
+  const Changing changing(*this);
+  for (unsigned c = 0; c < kClasses; ++c) {
+    list_[c] = nullptr;
+    while (active_[c] != nullptr) deactivate(*active_[c]);
+    while (listed_[c] != nullptr) free_slab(*listed_[c]);
+  }
+  while (full_ != nullptr) {
+    Descriptor& slab = *full_;
+    unlink(slab, full_);
+    enlist(slab);
+    free_slab(slab);
+  }
 }
 
 bool LocalHeap::inherit_after_fork() noexcept {
@@ -331,6 +382,10 @@ bool LocalHeap::inherit_after_fork() noexcept {
     return false;
   }
   remote_batches_.forget();
+  if (private_) {
+    state_.store(HeapState::kIdle, std::memory_order_relaxed);
+    return true;
+  }
   state_.store(HeapState::kHeld, std::memory_order_relaxed);
   return true;
 }

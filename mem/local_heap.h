@@ -12,7 +12,7 @@
 // A heap outlives its thread: it becomes ownerless as a whole, keeps its slabs, and is the next thread's. Meanwhile who frees
 // into it processes it (help()), so its memory does not wait for that.
 //   state_   kIdle -> kOwned -> kIdle (attach and abandon; each use of a mem::Heap);   kIdle -> kHeld -> kIdle (help, adopt)
-// Invariants   L1  every slab of the heap is active, or listed (free blocks or pages not yet carved), or full
+// Invariants   L1  every slab of the heap is active, or listed (free blocks or pages not yet carved), or in the list of full ones
 //              L2  blocks in list_[c] belong to active slabs of c, and only the newest of these has pages not yet carved
 //              L3  a slab in queue_ has kQueued set, and one with kQueued set is in queue_ or about to be
 // Locks        none; all but post(), help() and state_ is its owner's alone
@@ -54,7 +54,8 @@ class alignas(256) LocalHeap {
   // The fast paths.
   void* pop(unsigned size_class) noexcept {
     void* block = list_[size_class];
-    if (block != nullptr) [[likely]] list_[size_class] = link_of(block);
+    if (block != nullptr) [[likely]]
+      list_[size_class] = link_of(block);
     return block;
   }
   void push(unsigned size_class, void* block) noexcept {
@@ -68,11 +69,13 @@ class alignas(256) LocalHeap {
   void free_counted(Descriptor& slab, void* block) noexcept {
     link_of(block) = slab.slab.free;
     slab.slab.free = block;
-    if (--slab.used == 0 || !slab.listed) [[unlikely]] counted_changed(slab);
+    if (--slab.used == 0 || !slab.listed) [[unlikely]]
+      counted_changed(slab);
   }
   // A block of another heap's slab; goes there with others.
   void free_remote(Descriptor& slab, void* block) noexcept {
-    if (remote_batches_.add(slab, block)) [[unlikely]] ++counts_.posts;
+    if (remote_batches_.add(slab, block)) [[unlikely]]
+      ++counts_.posts;
   }
 
   // Takes in what others freed.
@@ -105,11 +108,21 @@ class alignas(256) LocalHeap {
   bool inherit_after_fork() noexcept;
 
   HeapCounts counts() const noexcept { return counts_; }
+  // Of a mem::Heap: locked by each use, without batches, not given to threads.
+  bool is_private() const noexcept { return private_; }
+  void make_private() noexcept { private_ = true; }
+  // Until it is owned. False: a fork() lost it.
+  bool lock_private() noexcept;
+  // A block of one of its slabs, by anybody.
+  void free_private(Descriptor& slab, void* block) noexcept;
+  // All its slabs go, whatever they hold. The caller owns it, and nobody uses its blocks.
+  void destroy_slabs() noexcept;
+
   // For the checker, and numbers.
   const void* list(unsigned size_class) const noexcept { return list_[size_class]; }
   const Descriptor* active(unsigned size_class) const noexcept { return active_[size_class]; }
   const Descriptor* listed(unsigned size_class) const noexcept { return listed_[size_class]; }
-  const RemoteBatches& remote_batches() const noexcept { return remote_batches_; }
+  const Descriptor* full() const noexcept { return full_; }
 
  private:
   std::uintptr_t entry_for(unsigned size_class, std::uintptr_t mode) const noexcept {
@@ -126,11 +139,14 @@ class alignas(256) LocalHeap {
   void counted_changed(Descriptor& slab) noexcept;
   void enlist(Descriptor& slab) noexcept;
   void unlist(Descriptor& slab) noexcept;
+  void link(Descriptor& slab, Descriptor*& head) noexcept;
+  void unlink(Descriptor& slab, Descriptor*& head) noexcept;
   void free_slab(Descriptor& slab) noexcept;
 
   std::array<void*, kClasses> list_{};
   std::array<Descriptor*, kClasses> active_{};  // the newest; in a ring
   std::array<Descriptor*, kClasses> listed_{};
+  Descriptor* full_ = nullptr;
   std::array<std::uint32_t, kClasses> since_probe_{};  // units
   std::array<std::uint32_t, kClasses> slab_count_{};
   RemoteBatches remote_batches_;
@@ -144,6 +160,7 @@ class alignas(256) LocalHeap {
  private:
   HeapCounts counts_;
   std::size_t limit_units_ = SIZE_MAX;
+  bool private_ = false;
   // In the middle of a change: what a fork() finds then is not used by the child.
   std::atomic<bool> changing_{false};
 

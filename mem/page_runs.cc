@@ -280,8 +280,10 @@ bool PageRuns::collect(PurgeRound& round, std::size_t keep_units) noexcept {
       for (std::size_t end = first + run.units;
            end > first && dirty_units_ > keep_units && round.range_count < round.ranges.size();) {
         const std::size_t to = last_with(segment, first, end, true);
-        const std::size_t from = std::max(last_with(segment, first, to, false), to - std::min(to, dirty_units_ - keep_units));
-        if (from < to) round.ranges[round.range_count++] = {.start = segment.address(from), .bytes = (to - from) * kUnitBytes};
+        const std::size_t from =
+            std::max(last_with(segment, first, to, false), to - std::min(to, dirty_units_ - keep_units));
+        if (from < to)
+          round.ranges[round.range_count++] = {.start = segment.address(from), .bytes = (to - from) * kUnitBytes};
         round.units += take_dirty(segment, from, to - from);
         end = from;
       }

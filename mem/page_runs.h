@@ -58,7 +58,8 @@ class PageRuns {
   void each_free_run(const Visit& visit) const noexcept {
     for (const auto* set : {&dirty_bins_, &clean_bins_}) {
       for (std::size_t bin = 0; bin < kBins; ++bin) {
-        for (const Descriptor* run = set->heads[bin]; run != nullptr; run = run->next) visit(*run, bin, set == &dirty_bins_);
+        for (const Descriptor* run = set->heads[bin]; run != nullptr; run = run->next)
+          visit(*run, bin, set == &dirty_bins_);
       }
     }
   }

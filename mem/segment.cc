@@ -33,8 +33,7 @@ constexpr Layout layout_of(std::size_t units) noexcept {
                 .whole_bytes = 0};
   // The data is aligned within; what is left over is never touched.
   const std::size_t alignment = units * kUnitBytes >= 16 * kHugeBytes ? kHugeBytes : kUnitBytes;
-  layout.whole_bytes =
-      layout.map_bytes + layout.dirty_bytes + layout.descriptor_bytes + units * kUnitBytes + alignment;
+  layout.whole_bytes = layout.map_bytes + layout.dirty_bytes + layout.descriptor_bytes + units * kUnitBytes + alignment;
   return layout;
 }
 

@@ -44,7 +44,8 @@ constexpr std::array<std::uint32_t, kClasses> make_sizes() noexcept {
 
 constexpr std::array<std::uint8_t, kTableMax + 1> make_table() noexcept {
   std::array<std::uint8_t, kTableMax + 1> table{};
-  for (std::size_t size = 0; size <= kTableMax; ++size) table[size] = static_cast<std::uint8_t>(class_by_arithmetic(size));
+  for (std::size_t size = 0; size <= kTableMax; ++size)
+    table[size] = static_cast<std::uint8_t>(class_by_arithmetic(size));
   return table;
 }
 }  // namespace detail

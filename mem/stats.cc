@@ -56,7 +56,8 @@ void count_runs(Stats& stats) noexcept {
 void subtract_own_lists(Stats& stats) noexcept {
   for (unsigned c = 0; c < kClasses; ++c) {
     std::size_t waiting = 0;
-    for (const void* block = current_heap->list(c); block != nullptr; block = link_of(const_cast<void*>(block))) ++waiting;
+    for (const void* block = current_heap->list(c); block != nullptr; block = link_of(const_cast<void*>(block)))
+      ++waiting;
     stats.classes[c].blocks_used -= std::min(waiting, stats.classes[c].blocks_used);
   }
 }

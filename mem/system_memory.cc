@@ -21,7 +21,8 @@ constinit std::atomic<int> ranged_purge{0};
 
 bool planned_failure() noexcept {
   long left = calls_left.load(std::memory_order_relaxed);
-  if (left < 0) [[likely]] return false;
+  if (left < 0) [[likely]]
+    return false;
   while (left > 0) {
     if (calls_left.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) return false;
   }

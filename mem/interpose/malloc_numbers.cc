@@ -24,20 +24,21 @@ extern "C" {
 // arena and hblkhd together are what is mapped and in use or free; uordblks is what the program holds.
 WEFT_EXPORT struct mallinfo2 mallinfo2() noexcept {
   const Stats stats = gather_stats();
-  struct mallinfo2 info {};
+  struct mallinfo2 info{};
   info.arena = stats.live_bytes + stats.free_bytes - stats.large_bytes;
   info.hblks = stats.large_blocks;
   info.hblkhd = stats.large_bytes;
   info.uordblks = stats.small_bytes;
   info.fordblks = info.arena - std::min(info.arena, stats.small_bytes);
   info.keepcost = stats.dirty_bytes;
-  for (const ClassStats& each : stats.classes) info.ordblks += each.blocks_carved - std::min(each.blocks_carved, each.blocks_used);
+  for (const ClassStats& each : stats.classes)
+    info.ordblks += each.blocks_carved - std::min(each.blocks_carved, each.blocks_used);
   return info;
 }
 
 WEFT_EXPORT struct mallinfo mallinfo() noexcept {
   const struct mallinfo2 wide = mallinfo2();
-  struct mallinfo info {};
+  struct mallinfo info{};
   info.arena = clamped(wide.arena);
   info.ordblks = clamped(wide.ordblks);
   info.hblks = clamped(wide.hblks);
@@ -61,26 +62,27 @@ WEFT_EXPORT int malloc_info(int options, std::FILE* stream) noexcept {
     const ClassStats& each = stats.classes[c];
     const std::size_t free = each.blocks_carved - std::min(each.blocks_carved, each.blocks_used);
     if (each.slabs == 0) continue;
-    std::fprintf(stream, "<size from=\"%u\" to=\"%u\" total=\"%zu\" count=\"%zu\"/>\n", c == 0 ? 1 : kClassBytes[c - 1] + 1,
-                 kClassBytes[c], free * kClassBytes[c], free);
+    std::fprintf(stream, "<size from=\"%u\" to=\"%u\" total=\"%zu\" count=\"%zu\"/>\n",
+                 c == 0 ? 1 : kClassBytes[c - 1] + 1, kClassBytes[c], free * kClassBytes[c], free);
   }
   std::fprintf(stream,
                "</sizes>\n<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n</heap>\n"
                "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n<total type=\"mmap\" count=\"%zu\" size=\"%zu\"/>\n"
                "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
                "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n</malloc>\n",
-               stats.live_bytes + stats.dirty_bytes, stats.peak_bytes, stats.classes.size(), stats.free_bytes, stats.large_blocks,
-               stats.large_bytes, stats.live_bytes + stats.dirty_bytes, stats.peak_bytes, stats.reserved_bytes,
-               stats.committed_bytes);
+               stats.live_bytes + stats.dirty_bytes, stats.peak_bytes, stats.classes.size(), stats.free_bytes,
+               stats.large_blocks, stats.large_bytes, stats.live_bytes + stats.dirty_bytes, stats.peak_bytes,
+               stats.reserved_bytes, stats.committed_bytes);
   return 0;
 }
 
 WEFT_EXPORT void malloc_stats() noexcept {
   const Stats stats = gather_stats();
-  std::fprintf(stderr,
-               "weft heap: %zu bytes used (%zu in slabs, %zu in %zu large blocks), %zu live, %zu free and dirty, %zu at most\n",
-               stats.used_bytes, stats.small_bytes, stats.large_bytes, stats.large_blocks, stats.live_bytes, stats.dirty_bytes,
-               stats.peak_bytes);
+  std::fprintf(
+      stderr,
+      "weft heap: %zu bytes used (%zu in slabs, %zu in %zu large blocks), %zu live, %zu free and dirty, %zu at most\n",
+      stats.used_bytes, stats.small_bytes, stats.large_bytes, stats.large_blocks, stats.live_bytes, stats.dirty_bytes,
+      stats.peak_bytes);
 }
 
 }  // extern "C"

@@ -62,7 +62,8 @@ void* try_once(std::size_t size, std::size_t align) noexcept {
 
 [[gnu::noinline]] void* new_slow(std::size_t size, std::size_t align) {
   for (;;) {
-    if (void* block = try_once(size, align); block != nullptr) [[likely]] return block;
+    if (void* block = try_once(size, align); block != nullptr) [[likely]]
+      return block;
     std::new_handler make_room = handler();
     if (make_room == nullptr) throw_bad_alloc();
     make_room();
@@ -70,7 +71,8 @@ void* try_once(std::size_t size, std::size_t align) noexcept {
 }
 
 [[gnu::noinline]] void* new_nothrow_slow(std::size_t size, std::size_t align) noexcept {
-  if (void* block = try_once(size, align); block != nullptr) [[likely]] return block;
+  if (void* block = try_once(size, align); block != nullptr) [[likely]]
+    return block;
   try {
     return new_slow(size, align);
   } catch (...) {
@@ -81,7 +83,8 @@ void* try_once(std::size_t size, std::size_t align) noexcept {
 [[gnu::always_inline]] inline void* new_block(std::size_t size) {
   if (size <= kTableMax) [[likely]] {
     void* block = current_heap->pop(kClassTable[size]);
-    if (block != nullptr) [[likely]] return block;
+    if (block != nullptr) [[likely]]
+      return block;
   }
   return new_slow(size, 0);
 }
@@ -89,7 +92,8 @@ void* try_once(std::size_t size, std::size_t align) noexcept {
 [[gnu::always_inline]] inline void* new_block_nothrow(std::size_t size) noexcept {
   if (size <= kTableMax) [[likely]] {
     void* block = current_heap->pop(kClassTable[size]);
-    if (block != nullptr) [[likely]] return block;
+    if (block != nullptr) [[likely]]
+      return block;
   }
   return new_nothrow_slow(size, 0);
 }

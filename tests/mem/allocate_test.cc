@@ -136,7 +136,8 @@ TEST(Allocate, ErrnoIsLeftAloneByWhatSucceeds) {
 TEST(Allocate, ReallocateKeepsWhatFits) {
   void* block = nullptr;
   std::size_t size = 0;
-  for (const std::size_t next : {1UL, 20UL, 100UL, 90UL, 5000UL, 40000UL, 500000UL, 9000000UL, 8000000UL, 200000UL, 30000UL, 64UL}) {
+  for (const std::size_t next :
+       {1UL, 20UL, 100UL, 90UL, 5000UL, 40000UL, 500000UL, 9000000UL, 8000000UL, 200000UL, 30000UL, 64UL}) {
     void* moved = reallocate(block, next);
     ASSERT_NE(moved, nullptr);
     ASSERT_TRUE(is_filled(moved, std::min(size, next), 3)) << size << " to " << next;

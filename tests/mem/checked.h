@@ -22,7 +22,8 @@ inline ::testing::AssertionResult invariants_hold() {
 // Fills a block, or says whether it is still filled, with what only this block has.
 inline void fill(void* block, std::size_t size, std::uint64_t mark) {
   auto* bytes = static_cast<unsigned char*>(block);
-  for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<unsigned char>((mark * 0x9e3779b97f4a7c15ULL >> 32) + i * 7);
+  for (std::size_t i = 0; i < size; ++i)
+    bytes[i] = static_cast<unsigned char>((mark * 0x9e3779b97f4a7c15ULL >> 32) + i * 7);
 }
 inline bool is_filled(const void* block, std::size_t size, std::uint64_t mark) {
   const auto* bytes = static_cast<const unsigned char*>(block);

@@ -104,7 +104,8 @@ TEST(HeapExhaustion, UnderALimitOfAddressSpaceItFailsCleanlyAndGoesOn) {
 
 // Run by the test below, in processes whose heap is new: from the given call of the kernel on, all fail.
 TEST(HeapUnderLimit, DISABLED_WorksWhileMappingsFail) {
-  const long calls = std::strtol(std::getenv("WEFT_FAIL_AFTER"), nullptr, 10);  // NOLINT(concurrency-mt-unsafe): before threads
+  const long calls =
+      std::strtol(std::getenv("WEFT_FAIL_AFTER"), nullptr, 10);  // NOLINT(concurrency-mt-unsafe): before threads
   system::fail_after(calls);
   Random random(static_cast<std::uint64_t>(calls));
   std::vector<void*> blocks(400);
@@ -133,7 +134,8 @@ TEST(HeapUnderLimit, DISABLED_WorksWhileMappingsFail) {
 TEST(HeapExhaustion, EachFailingMappingIsAnAnswerAndNoCrash) {
   for (int calls = 0; calls < 24; ++calls) {
     setenv("WEFT_FAIL_AFTER", std::to_string(calls).c_str(), 1);  // NOLINT(concurrency-mt-unsafe): no threads here
-    ASSERT_EQ(status_of_body("HeapUnderLimit.DISABLED_WorksWhileMappingsFail", RLIM_INFINITY), 0) << "with call " << calls << " failing";
+    ASSERT_EQ(status_of_body("HeapUnderLimit.DISABLED_WorksWhileMappingsFail", RLIM_INFINITY), 0)
+        << "with call " << calls << " failing";
   }
 }
 

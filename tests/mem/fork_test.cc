@@ -89,8 +89,10 @@ TEST(HeapFork, AChildUsesWhatTheParentsThreadsHad) {
     std::vector<void*> all(2000);
     for (void*& block : all) block = allocate(96);
     for (int i = 0; i < 2000; ++i) {
-      if (i % 4 == 0) kept[i / 4] = all[i];
-      else release(all[i]);
+      if (i % 4 == 0)
+        kept[i / 4] = all[i];
+      else
+        release(all[i]);
     }
     ready = 1;
     ready.notify_all();

@@ -77,24 +77,64 @@ TEST_F(Preload, ItNeedsTheCLibraryAlone) {
 }
 
 TEST_F(Preload, EverythingThatGlibcExportsOfMallocIsThere) {
-  const Outcome end = shell("nm -D --defined-only " + (build_folder() / "lib/libweft-mem.so").string() + " | cut -d' ' -f3");
-  for (const char* name :
-       {"malloc", "free", "calloc", "realloc", "reallocarray", "memalign", "aligned_alloc", "posix_memalign", "valloc", "pvalloc",
-        "malloc_usable_size", "mallinfo", "mallinfo2", "mallopt", "malloc_trim", "malloc_stats", "malloc_info", "cfree",
-        "free_sized", "free_aligned_sized", "__libc_malloc", "__libc_free", "__libc_calloc", "__libc_realloc", "__libc_memalign",
-        "__libc_valloc", "__libc_pvalloc", "_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_t",
-        "_ZnamSt11align_val_t", "_ZnwmSt11align_val_tRKSt9nothrow_t", "_ZnamSt11align_val_tRKSt9nothrow_t", "_ZdlPv", "_ZdaPv",
-        "_ZdlPvRKSt9nothrow_t", "_ZdaPvRKSt9nothrow_t", "_ZdlPvm", "_ZdaPvm", "_ZdlPvSt11align_val_t", "_ZdaPvSt11align_val_t",
-        "_ZdlPvSt11align_val_tRKSt9nothrow_t", "_ZdaPvSt11align_val_tRKSt9nothrow_t", "_ZdlPvmSt11align_val_t",
-        "_ZdaPvmSt11align_val_t"}) {
+  const Outcome end =
+      shell("nm -D --defined-only " + (build_folder() / "lib/libweft-mem.so").string() + " | cut -d' ' -f3");
+  for (const char* name : {"malloc",
+                           "free",
+                           "calloc",
+                           "realloc",
+                           "reallocarray",
+                           "memalign",
+                           "aligned_alloc",
+                           "posix_memalign",
+                           "valloc",
+                           "pvalloc",
+                           "malloc_usable_size",
+                           "mallinfo",
+                           "mallinfo2",
+                           "mallopt",
+                           "malloc_trim",
+                           "malloc_stats",
+                           "malloc_info",
+                           "cfree",
+                           "free_sized",
+                           "free_aligned_sized",
+                           "__libc_malloc",
+                           "__libc_free",
+                           "__libc_calloc",
+                           "__libc_realloc",
+                           "__libc_memalign",
+                           "__libc_valloc",
+                           "__libc_pvalloc",
+                           "_Znwm",
+                           "_Znam",
+                           "_ZnwmRKSt9nothrow_t",
+                           "_ZnamRKSt9nothrow_t",
+                           "_ZnwmSt11align_val_t",
+                           "_ZnamSt11align_val_t",
+                           "_ZnwmSt11align_val_tRKSt9nothrow_t",
+                           "_ZnamSt11align_val_tRKSt9nothrow_t",
+                           "_ZdlPv",
+                           "_ZdaPv",
+                           "_ZdlPvRKSt9nothrow_t",
+                           "_ZdaPvRKSt9nothrow_t",
+                           "_ZdlPvm",
+                           "_ZdaPvm",
+                           "_ZdlPvSt11align_val_t",
+                           "_ZdaPvSt11align_val_t",
+                           "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+                           "_ZdaPvSt11align_val_tRKSt9nothrow_t",
+                           "_ZdlPvmSt11align_val_t",
+                           "_ZdaPvmSt11align_val_t"}) {
     EXPECT_NE(("\n" + end.said).find("\n" + std::string(name) + "\n"), std::string::npos) << name;
   }
 }
 
 // The fast paths, counted in what the compiler made of them: from the first instruction to the first return.
 std::size_t instructions_to_return(const std::string& function) {
-  const Outcome end = shell("objdump -d --no-show-raw-insn " + (build_folder() / "lib/libweft-mem.so").string() +
-                            " | awk '/<" + function + ">:/ { on = 1; next } on && NF { n++; if ($2 == \"ret\") { print n; exit } }'");
+  const Outcome end =
+      shell("objdump -d --no-show-raw-insn " + (build_folder() / "lib/libweft-mem.so").string() + " | awk '/<" +
+            function + ">:/ { on = 1; next } on && NF { n++; if ($2 == \"ret\") { print n; exit } }'");
   return end.said.empty() ? 0 : std::stoul(end.said);
 }
 
@@ -114,16 +154,20 @@ TEST_F(Preload, AMallocTakesTwelveInstructionsAndAFreeSixteen) {
 TEST_F(Preload, Python3SaysTheSame) {
   if (!have("/usr/bin/python3")) GTEST_SKIP() << "no python3 here";
   same_with_and_without(
-      "/usr/bin/python3 -c \"import json, threading; d = {str(i): list(range(i % 50)) for i in range(20000)}; s = json.dumps(d); "
-      "ts = [threading.Thread(target=json.loads, args=(s,)) for _ in range(4)]; [t.start() for t in ts]; [t.join() for t in ts]; "
+      "/usr/bin/python3 -c \"import json, threading; d = {str(i): list(range(i % 50)) for i in range(20000)}; s = "
+      "json.dumps(d); "
+      "ts = [threading.Thread(target=json.loads, args=(s,)) for _ in range(4)]; [t.start() for t in ts]; [t.join() for "
+      "t in ts]; "
       "print(len(s), hash(len(json.loads(s))))\"");
 }
 
 TEST_F(Preload, Sqlite3SaysTheSame) {
   if (!have("sqlite3")) GTEST_SKIP() << "no sqlite3 here";
   same_with_and_without(
-      "rm -f t.db && sqlite3 t.db \"create table t(a integer primary key, b text); with recursive n(i) as (select 1 union all select "
-      "i+1 from n where i < 50000) insert into t select i, hex(i*7919) from n; create index x on t(b); select count(*), "
+      "rm -f t.db && sqlite3 t.db \"create table t(a integer primary key, b text); with recursive n(i) as (select 1 "
+      "union all select "
+      "i+1 from n where i < 50000) insert into t select i, hex(i*7919) from n; create index x on t(b); select "
+      "count(*), "
       "sum(length(b)), max(b) from t; delete from t where a % 3 = 0; vacuum; select count(*) from t;\"");
 }
 
@@ -131,14 +175,16 @@ TEST_F(Preload, GitSaysTheSame) {
   if (!have("git")) GTEST_SKIP() << "no git here";
   same_with_and_without(
       "rm -rf r && git init -q r && cd r && for i in $(seq 50); do seq $i 2000 > f$i; done && git add -A && "
-      "GIT_AUTHOR_DATE=2026-01-01T00:00:00Z GIT_COMMITTER_DATE=2026-01-01T00:00:00Z git -c user.name=a -c user.email=a@b commit -qm one && git gc -q && git fsck && "
+      "GIT_AUTHOR_DATE=2026-01-01T00:00:00Z GIT_COMMITTER_DATE=2026-01-01T00:00:00Z git -c user.name=a -c "
+      "user.email=a@b commit -qm one && git gc -q && git fsck && "
       "git log --format=%H && git diff --stat HEAD");
 }
 
 TEST_F(Preload, GxxMakesTheSameObject) {
   if (!have("g++")) GTEST_SKIP() << "no g++ here";
   same_with_and_without(
-      "printf \"#include <map>\\n#include <string>\\nint f() { std::map<std::string, int> m; return m.size(); }\\n\" > t.cc && "
+      "printf \"#include <map>\\n#include <string>\\nint f() { std::map<std::string, int> m; return m.size(); }\\n\" > "
+      "t.cc && "
       "g++ -std=c++20 -O1 -c t.cc -o t.o && sha256sum t.o");
 }
 

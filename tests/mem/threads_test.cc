@@ -112,7 +112,8 @@ TEST(HeapThreads, OneMakesAndAnotherReleasesWithoutGrowing) {
     const std::jthread consumer([&] {
       for (int i = 0; i < kBlocks; ++i) {
         void* block = nullptr;
-        while ((block = ring[i % kRing].exchange(nullptr, std::memory_order_acquire)) == nullptr) std::this_thread::yield();
+        while ((block = ring[i % kRing].exchange(nullptr, std::memory_order_acquire)) == nullptr)
+          std::this_thread::yield();
         release(block);
       }
     });
@@ -183,8 +184,10 @@ TEST(HeapThreads, DestructorsThatRunLateMayUseTheHeap) {
                                [](void* block) {
                                  release(block);
                                  static thread_local int rounds = 0;
-                                 if (++rounds < 4) pthread_setspecific(late_key, allocate(300));
-                                 else release(allocate(300));
+                                 if (++rounds < 4)
+                                   pthread_setspecific(late_key, allocate(300));
+                                 else
+                                   release(allocate(300));
                                }),
             0);
   for (int i = 0; i < 20; ++i) {

@@ -46,7 +46,8 @@ void refusals() {
   errno = 0;
   expect(realloc(block, huge - 8) == nullptr && errno == ENOMEM, "realloc(SIZE_MAX - 8) is ENOMEM");
   errno = 0;
-  expect(reallocarray(block, huge / 2, 3) == nullptr && errno == ENOMEM, "reallocarray() whose product overflows is ENOMEM");
+  expect(reallocarray(block, huge / 2, 3) == nullptr && errno == ENOMEM,
+         "reallocarray() whose product overflows is ENOMEM");
   expect(static_cast<char*>(block)[9] == 7, "a realloc() that fails leaves the block");
   free(block);
   errno = 0;
@@ -71,7 +72,8 @@ void alignments() {
   errno = 0;
   block = &block;
   void* before = block;
-  expect(posix_memalign(&block, 24, 10) == EINVAL && block == before, "posix_memalign(24) is EINVAL and leaves the pointer");
+  expect(posix_memalign(&block, 24, 10) == EINVAL && block == before,
+         "posix_memalign(24) is EINVAL and leaves the pointer");
   expect(posix_memalign(&block, 4, 10) == EINVAL, "posix_memalign(4) is EINVAL");
   expect(posix_memalign(&block, 16, huge - 8) == ENOMEM && block == before, "posix_memalign(SIZE_MAX - 8) is ENOMEM");
   expect(errno == 0, "posix_memalign() leaves errno alone");
@@ -106,11 +108,15 @@ void sizes() {
   free(nullptr);
   expect(errno == 66, "free() leaves errno alone");
   block = malloc(24);
-  if (free_sized != nullptr) free_sized(block, 24);
-  else free(block);
+  if (free_sized != nullptr)
+    free_sized(block, 24);
+  else
+    free(block);
   block = aligned_alloc(64, 128);
-  if (free_aligned_sized != nullptr) free_aligned_sized(block, 64, 128);
-  else free(block);
+  if (free_aligned_sized != nullptr)
+    free_aligned_sized(block, 64, 128);
+  else
+    free(block);
   free(__libc_malloc(100));
 }
 
@@ -136,7 +142,8 @@ void operators() {
   }
   expect(thrown && handler_calls == 3, "operator new calls the new-handler until there is none");
   std::set_new_handler([] { throw std::bad_alloc(); });
-  expect(operator new[](huge / 4, std::nothrow) == nullptr, "a new-handler that throws makes operator new(nothrow) give nullptr");
+  expect(operator new[](huge / 4, std::nothrow) == nullptr,
+         "a new-handler that throws makes operator new(nothrow) give nullptr");
   std::set_new_handler(nullptr);
   struct alignas(256) Wide {
     char bytes[300];
@@ -165,7 +172,8 @@ void numbers() {
   std::FILE* stream = open_memstream(&text, &length);
   expect(malloc_info(0, stream) == 0, "malloc_info() works");
   std::fclose(stream);
-  expect(std::strncmp(text, "<malloc version=\"1\">", 20) == 0 && std::strstr(text, "</malloc>") != nullptr, "malloc_info() writes XML");
+  expect(std::strncmp(text, "<malloc version=\"1\">", 20) == 0 && std::strstr(text, "</malloc>") != nullptr,
+         "malloc_info() writes XML");
   free(text);
   expect(malloc_info(1, stdout) != 0, "malloc_info() refuses options");
   expect(mallopt(M_MMAP_THRESHOLD, 1 << 20) == 1, "mallopt() is well");
