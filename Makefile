@@ -127,6 +127,7 @@ layer_archives := $(foreach layer,$(LAYERS),$(call archive,$(layer)))
 # tools.a may be pulled in by tests/support, and all of them by any test; by those of the lower floors, only what these stand on.
 test_archives := $(call archive,support) $(call archive,tools) $(layer_archives)
 low_archives := $(call archive,support) $(call archive,sched) $(call archive,kernel)
+mem_archives := $(call archive,mem) $(call archive,kernel)
 
 program = $(B)/bin/$(patsubst %_weft,%.weft,$(basename $(notdir $(1))))
 PROGRAMS := $(foreach main,$(main_sources),$(call program,$(main)))
@@ -222,7 +223,7 @@ $(B)/bin/weft: $(call object,$(subcommand_sources)) $(B)/lists/subcommands
 
 define unit_test_rule
 $(B)/unit/$(1): $(call object,$(sources.test_$(1))) $(if $(filter tools,$(1)),$(call object,$(subcommand_sources))) \
-    $(if $(filter kernel sched,$(1)),$(low_archives),$(test_archives)) $(B)/lists/test_$(1)
+    $(if $(filter kernel sched,$(1)),$(low_archives),$(if $(filter mem,$(1)),$(mem_archives),$(test_archives))) $(B)/lists/test_$(1)
 	$$(call link,$(GTEST_LIBS))
 endef
 $(foreach area,$(TEST_AREAS),$(eval $(call unit_test_rule,$(area))))

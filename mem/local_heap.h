@@ -16,7 +16,7 @@
 //              L2  blocks in list_[c] belong to active slabs of c, and only the newest of these has pages not yet carved
 //              L3  a slab in queue_ has kQueued set, and one with kQueued set is in queue_ or about to be
 // Locks        none; all but post(), help() and state_ is its owner's alone
-// Tests: tests/mem/local_heap_test.cc, tests/mem/threads_test.cc, tests/mem/model_test.cc.
+// Tests: tests/mem/threads_test.cc, tests/mem/model_test.cc, tests/mem/heap_test.cc.
 #pragma once
 
 #include <array>

@@ -3,7 +3,8 @@
 // Kept dirty are max(1 MiB, live / 16), or what demand asks for, but never more than brings the process to its recent peak or to
 // a quarter more than is live (holes between blocks of many sizes are as large as that).
 // Demand: when memory that went to the kernel a moment ago is needed again, the purge was a mistake that cost ten times itself,
-// and the budget grows by half as much; it falls by two thirds every second. So a program that frees and is done pays once and keeps little, and
+// and the budget grows by half as much; it falls by two thirds every second, and by a
+// quarter of what goes to the kernel. So a program that frees and is done pays once and keeps little, and
 // one that goes up and down keeps what it is going to need. Below the budget the rest goes within about a second of slow
 // paths (MADV_FREE would keep it on our bill until others need it).
 // Tests: tests/mem/purge_test.cc.
@@ -31,7 +32,11 @@ class PurgePolicy {
     return dirty_units > kept + kept / 4;
   }
 
-  void purged(std::size_t units) noexcept { purged_ += units; }
+  // What goes and is not missed says that less is needed.
+  void purged(std::size_t units) noexcept {
+    purged_ += units;
+    demand_ -= std::min(demand_, units / 4);
+  }
   // A run was handed out of which this many units had no pages any more, or never had.
   void took_clean(std::size_t units, std::size_t resident_units) noexcept {
     peak_ = std::max(peak_, resident_units);

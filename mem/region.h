@@ -24,7 +24,8 @@ class [[gnu::visibility("default")]] Region {
   // `align`: a power of two up to 4096. nullptr with errno ENOMEM: no memory. O(1), but for a new chunk.
   void* allocate(std::size_t size, std::size_t align = 16) noexcept {
     const std::uintptr_t at = (next_ + align - 1) & ~(align - 1);
-    if (at + size < at || at + size > end_) [[unlikely]]
+    // Without a chunk both are 0.
+    if (at + size < at || at + size >= end_) [[unlikely]]
       return allocate_in_new_chunk(size, align);
     next_ = at + size;
     return reinterpret_cast<void*>(at);

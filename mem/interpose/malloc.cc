@@ -95,14 +95,13 @@ WEFT_EXPORT void cfree(void* block) noexcept { release(block); }
 WEFT_EXPORT std::size_t malloc_usable_size(void* block) noexcept { return usable_size(block); }
 
 // The names by which glibc calls its own.
-WEFT_EXPORT [[gnu::alias("malloc"), gnu::copy(malloc)]] void* __libc_malloc(std::size_t size) noexcept;
-WEFT_EXPORT [[gnu::alias("free"), gnu::copy(free)]] void __libc_free(void* block) noexcept;
-WEFT_EXPORT [[gnu::alias("calloc"), gnu::copy(calloc)]] void* __libc_calloc(std::size_t count,
-                                                                            std::size_t size) noexcept;
-WEFT_EXPORT [[gnu::alias("realloc"), gnu::copy(realloc)]] void* __libc_realloc(void* block, std::size_t size) noexcept;
-WEFT_EXPORT [[gnu::alias("memalign"), gnu::copy(memalign)]] void* __libc_memalign(std::size_t align,
-                                                                                  std::size_t size) noexcept;
-WEFT_EXPORT [[gnu::alias("valloc"), gnu::copy(valloc)]] void* __libc_valloc(std::size_t size) noexcept;
-WEFT_EXPORT [[gnu::alias("pvalloc"), gnu::copy(pvalloc)]] void* __libc_pvalloc(std::size_t size) noexcept;
+#define WEFT_ALSO(name) [[gnu::visibility("default"), gnu::alias(#name), gnu::copy(name)]]
+WEFT_ALSO(malloc) void* libc_malloc(std::size_t size) noexcept __asm__("__libc_malloc");
+WEFT_ALSO(free) void libc_free(void* block) noexcept __asm__("__libc_free");
+WEFT_ALSO(calloc) void* libc_calloc(std::size_t count, std::size_t size) noexcept __asm__("__libc_calloc");
+WEFT_ALSO(realloc) void* libc_realloc(void* block, std::size_t size) noexcept __asm__("__libc_realloc");
+WEFT_ALSO(memalign) void* libc_memalign(std::size_t align, std::size_t size) noexcept __asm__("__libc_memalign");
+WEFT_ALSO(valloc) void* libc_valloc(std::size_t size) noexcept __asm__("__libc_valloc");
+WEFT_ALSO(pvalloc) void* libc_pvalloc(std::size_t size) noexcept __asm__("__libc_pvalloc");
 
 }  // extern "C"
