@@ -388,13 +388,16 @@ stop:  ## unmount what make run mounted
 	@tools/run.sh stop $(B)/bin
 
 # --- Measure -----------------------------------------------------------------------------------------------------
-.PHONY: bench bench-sched
+.PHONY: bench bench-sched bench-mem
 bench: tools benches  ## all benchmarks of tests/bench; make bench-NAME runs tests/bench/NAME.sh
 	@for program in $(BENCHES); do $$program || exit 1; done
 	@for script in $(wildcard tests/bench/*.sh); do WEFT_BIN=$(CURDIR)/$(B)/bin bash $$script || exit 1; done
 
 bench-sched: tests/bench/sched.sh $(SCHED_BENCHES)  ## the scheduler beside Boost.Fiber, oneTBB, Go and threads (QUICK=1: a look at whether it works)
 	@bash $<
+
+bench-mem: tests/bench/mem.sh $(PRELOADED) $(SHARED_MEM)  ## the heap beside glibc's, jemalloc, mimalloc and tcmalloc (QUICK=1, ROUNDS, LOADS)
+	@WEFT_BUILD=$(CURDIR)/$(B) bash $<
 
 bench-%: tests/bench/%.sh tools benches
 	@WEFT_BIN=$(CURDIR)/$(B)/bin bash $<
