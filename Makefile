@@ -232,7 +232,8 @@ $(ENUMERATOR): $(call object,$(enumerator_source) $(filter-out %_test.cc,$(sourc
 	$(call link)
 # Tests of the tools call the programs themselves, and those of the heap preload it into others.
 $(B)/unit/tools: | $(PROGRAMS)
-$(B)/unit/mem: | $(SHARED_MEM) $(call archive,malloc) $(PRELOADED)
+# (A sanitizer has a malloc of its own.)
+$(B)/unit/mem: | $(if $(sanitize.$(FLAVOUR)),,$(SHARED_MEM) $(call archive,malloc) $(PRELOADED))
 
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call object,tests/fuzz/replay.cc)) $(test_archives)
 	$(call link,$(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer))

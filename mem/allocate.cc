@@ -66,7 +66,7 @@ Place place_of(const void* block) noexcept {
   if (segment == nullptr) return {};
   const std::size_t unit = unit_at(*segment, block);
   // Beyond what is committed there is no map either.
-  if (unit >= __atomic_load_n(&segment->committed, __ATOMIC_RELAXED)) return {.segment = segment, .unit = unit};
+  if (unit >= segment->committed) return {.segment = segment, .unit = unit};
   return {.segment = segment, .unit = unit, .entry = segment->map[unit].load(std::memory_order_acquire)};
 }
 

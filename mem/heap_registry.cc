@@ -83,7 +83,7 @@ Descriptor* HeapRegistry::adopt(unsigned size_class, LocalHeap& to) noexcept {
   Descriptor* slab = nullptr;
   int left = 4;
   for (LocalHeap* heap = idle_; heap != nullptr && slab == nullptr && left > 0; heap = heap->next_idle, --left) {
-    if (heap->listed(size_class) == nullptr || !heap->try_own(HeapState::kHeld)) continue;
+    if (!heap->try_own(HeapState::kHeld)) continue;
     slab = heap->give(size_class, to);
     heap->let_go();
   }

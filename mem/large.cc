@@ -56,6 +56,16 @@ void* allocate_large(std::size_t size, std::size_t align, bool zero, LocalHeap* 
 
 namespace {
 
+// `clean`: its pages have moved away.
+void free_pages(Descriptor& run, bool clean) noexcept {
+  set_entry(run, 0);
+  if (run.moved) {
+    clean = system::replace(start_of(run), run.units * kUnitBytes) || clean;
+    moved_runs.fetch_sub(1, std::memory_order_relaxed);
+  }
+  page_runs.free(run, clean);
+}
+
 void unlink_from(LocalHeap& heap, Descriptor& run) noexcept {
   if (run.next != nullptr) run.next->prev = run.prev;
   if (run.prev != nullptr) {
@@ -74,19 +84,16 @@ void free_large(Descriptor& run) noexcept {
     unlink_from(*heap, run);
     heap->let_go();
   }
-  set_entry(run, 0);
-  if (run.moved) {
-    system::replace(start_of(run), run.units * kUnitBytes);
-    moved_runs.fetch_sub(1, std::memory_order_relaxed);
-  }
-  page_runs.free(run);
+  free_pages(run, false);
 }
 
 namespace {
 
 void* move_to_longer(Descriptor& run, std::size_t bytes) noexcept {
   if (run.large.bytes < kLeastMoved || moved_runs.load(std::memory_order_relaxed) >= kMostMoved) return nullptr;
-  const PageRuns::Run longer = page_runs.allocate(units_for(bytes), Kind::kLarge);
+  // What grows once grows again: half as much more address space, of which no page is touched, makes the next step free.
+  PageRuns::Run longer = page_runs.allocate(units_for(bytes + bytes / 2), Kind::kLarge);
+  if (longer.first == nullptr) longer = page_runs.allocate(units_for(bytes), Kind::kLarge);
   if (longer.first == nullptr) return nullptr;
   void* to = start_of(*longer.first);
   if (!system::move_pages(start_of(run), to, run.large.bytes)) {
@@ -98,7 +105,7 @@ void* move_to_longer(Descriptor& run, std::size_t bytes) noexcept {
   longer.first->moved = true;
   moved_runs.fetch_add(1, std::memory_order_relaxed);
   set_entry(*longer.first, kLargeEntry);
-  free_large(run);
+  free_pages(run, true);
   return to;
 }
 
@@ -113,7 +120,7 @@ void* resize_large(Descriptor& run, std::size_t size) noexcept {
   if (units > run.units) {
     if (heap != nullptr) return nullptr;
     if (!page_runs.grow(run, units)) return move_to_longer(run, bytes);
-  } else if (units < run.units) {
+  } else if (bytes < run.large.bytes && units < run.units) {
     // One that shrinks a lot has pages to give back, and a small block should not keep a unit.
     if (size <= kMaxSmall) return nullptr;
     if (heap != nullptr) heap->discharge(run.units - units);

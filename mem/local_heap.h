@@ -24,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "mem/counter.h"
 #include "mem/descriptor.h"
 #include "mem/remote_free.h"
 #include "mem/segment.h"
@@ -38,11 +39,11 @@ enum class HeapState : std::uint32_t { kIdle, kOwned, kHeld, kLost };
 
 // Counted where it costs nothing: on slow paths, by the owner. Read by anybody, so a little behind.
 struct HeapCounts {
-  std::uint64_t refills = 0;
-  std::uint64_t slabs_made = 0;
-  std::uint64_t slabs_freed = 0;
-  std::uint64_t slabs_adopted = 0;
-  std::uint64_t posts = 0;
+  Counter refills;
+  Counter slabs_made;
+  Counter slabs_freed;
+  Counter slabs_adopted;
+  Counter posts;
 };
 
 class alignas(256) LocalHeap {
@@ -107,7 +108,7 @@ class alignas(256) LocalHeap {
   // In a child of fork(): the owner is not there any more. False: it was in the middle of something, and the heap is lost.
   bool inherit_after_fork() noexcept;
 
-  HeapCounts counts() const noexcept { return counts_; }
+  const HeapCounts& counts() const noexcept { return counts_; }
   // Of a mem::Heap: locked by each use, without batches, not given to threads.
   bool is_private() const noexcept { return private_; }
   void make_private() noexcept { private_ = true; }

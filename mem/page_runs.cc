@@ -50,7 +50,7 @@ std::size_t PageRuns::bin_of(std::size_t units) noexcept {
 
 void PageRuns::count_live(std::ptrdiff_t units) noexcept {
   live_units_ += static_cast<std::size_t>(units);
-  peak_units_ = std::max(peak_units_, live_units_);
+  peak_units_ = std::max<std::size_t>(peak_units_, live_units_);
 }
 
 // Clears their bits, and says how many were set.
@@ -116,10 +116,12 @@ void PageRuns::insert_joined(Segment& segment, std::size_t first, std::size_t un
   insert(segment, first, units);
 }
 
-// Units that were in use: dirty from now on.
-void PageRuns::release(Segment& segment, std::size_t first, std::size_t units) noexcept {
-  each_word(first, units, [&](std::size_t word, std::uint64_t mask) { segment.dirty[word] |= mask; });
-  dirty_units_ += units;
+// Units that were in use: dirty from now on, unless their pages are gone.
+void PageRuns::release(Segment& segment, std::size_t first, std::size_t units, bool clean) noexcept {
+  if (!clean) {
+    each_word(first, units, [&](std::size_t word, std::uint64_t mask) { segment.dirty[word] |= mask; });
+    dirty_units_ += units;
+  }
   count_live(-static_cast<std::ptrdiff_t>(units));
   insert_joined(segment, first, units);
 }
@@ -208,12 +210,12 @@ PageRuns::Run PageRuns::allocate(std::size_t units, Kind kind, std::size_t align
   return allocate_locked(units, kind, std::max(align_bytes, kUnitBytes));
 }
 
-void PageRuns::free(Descriptor& first) noexcept {
+void PageRuns::free(Descriptor& first, bool clean) noexcept {
   {
     const std::scoped_lock guard(lock_);
     const std::size_t units = first.units;
     first.kind = Kind::kNone;
-    release(segment_of(first), unit_of(first), units);
+    release(segment_of(first), unit_of(first), units, clean);
     if (!policy_.due(dirty_units_, live_units_)) return;
   }
   purge_if_due();
@@ -251,7 +253,7 @@ void PageRuns::shrink(Descriptor& first, std::size_t units) noexcept {
     const std::size_t rest = first.units - units;
     if (rest == 0) return;
     first.units = static_cast<std::uint32_t>(units);
-    release(segment_of(first), unit_of(first) + units, rest);
+    release(segment_of(first), unit_of(first) + units, rest, false);
     if (!policy_.due(dirty_units_, live_units_)) return;
   }
   purge_if_due();

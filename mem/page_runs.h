@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "kernel/spinlock.h"
+#include "mem/counter.h"
 #include "mem/descriptor.h"
 #include "mem/purge.h"
 #include "mem/segment.h"
@@ -33,8 +34,8 @@ class PageRuns {
   // A run whose first unit is aligned to `align_units` (a power of two) from the segment's base, which is itself aligned to 2 MiB
   // (to a unit in small segments: `align_bytes` is exact). Fields of the descriptor are as new but for kind, segment and units.
   Run allocate(std::size_t units, Kind kind, std::size_t align_bytes = kUnitBytes) noexcept;
-  // Map entries are the caller's to clear before.
-  void free(Descriptor& first) noexcept;
+  // Map entries are the caller's to clear before. `clean`: the pages are gone already.
+  void free(Descriptor& first, bool clean = false) noexcept;
   // The run becomes longer where it is, if what follows is free.
   bool grow(Descriptor& first, std::size_t units) noexcept;
   // Its end becomes free. 0 < units <= first.units.
@@ -46,9 +47,9 @@ class PageRuns {
   std::size_t tick() noexcept;
 
   // Racy, for numbers.
-  std::size_t live_units() const noexcept { return __atomic_load_n(&live_units_, __ATOMIC_RELAXED); }
-  std::size_t dirty_units() const noexcept { return __atomic_load_n(&dirty_units_, __ATOMIC_RELAXED); }
-  std::size_t peak_units() const noexcept { return __atomic_load_n(&peak_units_, __ATOMIC_RELAXED); }
+  std::size_t live_units() const noexcept { return live_units_; }
+  std::size_t dirty_units() const noexcept { return dirty_units_; }
+  std::size_t peak_units() const noexcept { return peak_units_; }
   // For tests: what went before is forgotten.
   void forget_demand() noexcept;
 
@@ -82,7 +83,7 @@ class PageRuns {
   Bins& bins_of(const Descriptor& run) noexcept { return run.listed ? dirty_bins_ : clean_bins_; }
   void count_live(std::ptrdiff_t units) noexcept;
   std::size_t take_dirty(Segment& segment, std::size_t first, std::size_t units) noexcept;
-  void release(Segment& segment, std::size_t first, std::size_t units) noexcept;
+  void release(Segment& segment, std::size_t first, std::size_t units, bool clean) noexcept;
 
   struct PurgeRound;
   bool collect(PurgeRound& round, std::size_t keep_units) noexcept;
@@ -91,9 +92,9 @@ class PageRuns {
   Spinlock lock_;
   Bins dirty_bins_;
   Bins clean_bins_;
-  std::size_t live_units_ = 0;
-  std::size_t dirty_units_ = 0;
-  std::size_t peak_units_ = 0;
+  Counter live_units_;
+  Counter dirty_units_;
+  Counter peak_units_;
   PurgePolicy policy_;
 };
 

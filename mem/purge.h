@@ -3,7 +3,7 @@
 // Kept dirty are max(1 MiB, live / 16), or what demand asks for, but never more than brings the process to its recent peak or to
 // a quarter more than is live (holes between blocks of many sizes are as large as that).
 // Demand: when memory that went to the kernel a moment ago is needed again, the purge was a mistake that cost ten times itself,
-// and the budget grows by half as much; it falls by two thirds every second, and by a
+// and the budget grows by as much; it falls by two thirds every second, and by a
 // quarter of what goes to the kernel. So a program that frees and is done pays once and keeps little, and
 // one that goes up and down keeps what it is going to need. Below the budget the rest goes within about a second of slow
 // paths (MADV_FREE would keep it on our bill until others need it).
@@ -42,7 +42,7 @@ class PurgePolicy {
     peak_ = std::max(peak_, resident_units);
     const std::size_t regretted = std::min(units, purged_);
     purged_ -= regretted;
-    demand_ += (regretted + 1) / 2;
+    demand_ += regretted;
   }
   // Time passes. True: once more in a while, when what is dirty should shrink.
   bool tick(unsigned long now_ms, std::size_t live_units) noexcept {

@@ -69,7 +69,7 @@ bool commit_exactly(Segment& segment, std::size_t end) noexcept {
 bool commit_to(Segment& segment, std::size_t end) noexcept {
   if (end <= segment.committed) return true;
   if (end > segment.units) return false;
-  const std::size_t step = std::clamp(segment.committed / 2, kFirstStep, kLargestStep);
+  const std::size_t step = std::clamp<std::size_t>(segment.committed / 2, kFirstStep, kLargestStep);
   const std::size_t wished = std::min(std::max(end, segment.committed + step), segment.units);
   return commit_exactly(segment, wished) || (wished > end && commit_exactly(segment, end));
 }
@@ -97,7 +97,8 @@ Segment* add_segment(std::size_t needed) noexcept {
   segment.frontier = 0;
   if (!commit_to(segment, needed)) {
     system::unreserve(start, layout.whole_bytes);
-    segment = Segment{};
+    segment.base = nullptr;
+    segment.units = 0;
     return nullptr;
   }
   segment_count.store(index + 1, std::memory_order_release);

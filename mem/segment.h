@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "mem/counter.h"
 #include "mem/descriptor.h"
 
 namespace weft::mem {
@@ -32,8 +33,8 @@ struct Segment {
   Descriptor* descriptors = nullptr;
   std::uint64_t* dirty = nullptr;  // units of free runs that may have pages
   // Under the lock of PageRuns.
-  std::size_t committed = 0;  // units, from the first
-  std::size_t frontier = 0;   // units from here on were never used
+  Counter committed;         // units, from the first
+  std::size_t frontier = 0;  // units from here on were never used
 
   std::byte* address(std::size_t unit) const noexcept { return base + unit * kUnitBytes; }
 };

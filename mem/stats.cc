@@ -71,13 +71,13 @@ Stats gather_stats() noexcept {
   for (unsigned c = 0; c < kClasses; ++c) stats.small_bytes += stats.classes[c].blocks_used * kClassBytes[c];
   stats.used_bytes = stats.small_bytes + stats.large_bytes;
   heap_registry.each([&](const LocalHeap& heap) {
-    const HeapCounts counts = heap.counts();
+    const HeapCounts& counts = heap.counts();
     ++stats.heaps;
-    stats.counts.refills += counts.refills;
-    stats.counts.slabs_made += counts.slabs_made;
-    stats.counts.slabs_freed += counts.slabs_freed;
-    stats.counts.slabs_adopted += counts.slabs_adopted;
-    stats.counts.posts += counts.posts;
+    stats.refills += counts.refills;
+    stats.slabs_made += counts.slabs_made;
+    stats.slabs_freed += counts.slabs_freed;
+    stats.slabs_adopted += counts.slabs_adopted;
+    stats.posts += counts.posts;
   });
   stats.idle_heaps = heap_registry.idle_count();
   return stats;

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "mem/local_heap.h"
 #include "mem/size_class.h"
 
 namespace weft::mem {
@@ -35,7 +34,12 @@ struct Stats {
   std::size_t own_bytes = 0;    // heaps
   std::size_t heaps = 0;
   std::size_t idle_heaps = 0;
-  HeapCounts counts;  // of all heaps of threads
+  // Of all heaps.
+  std::size_t refills = 0;
+  std::size_t slabs_made = 0;
+  std::size_t slabs_freed = 0;
+  std::size_t slabs_adopted = 0;
+  std::size_t posts = 0;
   std::array<ClassStats, kClasses> classes;
 };
 

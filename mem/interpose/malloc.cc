@@ -95,7 +95,11 @@ WEFT_EXPORT void cfree(void* block) noexcept { release(block); }
 WEFT_EXPORT std::size_t malloc_usable_size(void* block) noexcept { return usable_size(block); }
 
 // The names by which glibc calls its own.
+#if __has_attribute(copy)
 #define WEFT_ALSO(name) [[gnu::visibility("default"), gnu::alias(#name), gnu::copy(name)]]
+#else
+#define WEFT_ALSO(name) [[gnu::visibility("default"), gnu::alias(#name)]]
+#endif
 WEFT_ALSO(malloc) void* libc_malloc(std::size_t size) noexcept __asm__("__libc_malloc");
 WEFT_ALSO(free) void libc_free(void* block) noexcept __asm__("__libc_free");
 WEFT_ALSO(calloc) void* libc_calloc(std::size_t count, std::size_t size) noexcept __asm__("__libc_calloc");

@@ -28,16 +28,16 @@ TEST(HeapStats, CountsWhatTheProgramHolds) {
 }
 
 TEST(HeapStats, CountsRefillsAndSlabs) {
-  const HeapCounts before = gather_stats().counts;
+  const Stats before = gather_stats();
   std::vector<void*> blocks;
   blocks.reserve(5000);
   for (int i = 0; i < 5000; ++i) blocks.push_back(allocate(444));
-  const HeapCounts after = gather_stats().counts;
+  const Stats after = gather_stats();
   EXPECT_GT(after.slabs_made, before.slabs_made);
   EXPECT_GT(after.refills, before.refills);
   for (void* block : blocks) release(block);
   heap_idle(0);
-  EXPECT_GT(gather_stats().counts.slabs_freed, before.slabs_freed);
+  EXPECT_GT(gather_stats().slabs_freed, before.slabs_freed);
 }
 
 }  // namespace

@@ -283,8 +283,10 @@ int main(int count, char** arguments) {
       load.run(count > 2 ? std::atol(arguments[2]) : 1);
       rusage usage{};
       getrusage(RUSAGE_SELF, &usage);
-      std::printf("%.3f %ld\n", usage.ru_utime.tv_sec + usage.ru_utime.tv_usec / 1e6 + usage.ru_stime.tv_sec + usage.ru_stime.tv_usec / 1e6,
-                  usage.ru_maxrss);
+      std::printf(
+          "%.3f %ld\n",
+          usage.ru_utime.tv_sec + usage.ru_utime.tv_usec / 1e6 + usage.ru_stime.tv_sec + usage.ru_stime.tv_usec / 1e6,
+          usage.ru_maxrss);
       return 0;
     }
   }
