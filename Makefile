@@ -212,6 +212,9 @@ link = @mkdir -p $(@D); $(if $(V),set -x;,echo "  LINK  $(@:$(B)/%=%)";) \
 
 heap_archives.weft := $(call archive,malloc)
 heap_link.weft := $(call archive,mem)
+# Libraries call malloc, too, whether the program does or not.
+heap_flags.weft := -Wl,-u,malloc,-u,mallinfo2,-u,_Znwm
+$(PROGRAMS): LDFLAGS += $(heap_flags.$(HEAP))
 heap_link.jemalloc := -Wl,--no-as-needed -l:libjemalloc.so.2 -Wl,--as-needed
 
 define program_rule
@@ -279,6 +282,11 @@ soak: tools e2e-helpers  ## a mixed load for SOAK_SECONDS (3600): memory, descri
 
 extremes: tools e2e-helpers  ## ten million names in a folder, a million extents in a file, ten thousand folders below each other (PARTS chooses)
 	@WEFT_BIN=$(CURDIR)/$(B)/bin TEST_BIN=$(CURDIR)/$(B)/tests/e2e bash tests/e2e/extremes.sh
+
+HEAP_STEPS ?= 5000000
+.PHONY: heap-long
+heap-long: $(B)/unit/mem  ## the heap beside its model for HEAP_STEPS (five million) random calls, and as many handed between threads (WEFT_TEST_SEED)
+	@WEFT_HEAP_STEPS=$(HEAP_STEPS) $< --gtest_filter='HeapModel.*:HeapThreads.BlocksHandedToOthers*'
 
 CRASH_STATES ?= 10000000
 CRASH_SECONDS ?= 600

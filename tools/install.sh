@@ -5,6 +5,7 @@
 #   HELPER_DIR/{mkfs,fsck,mount}.weft, mount.fuse{,blk}.weft   links, where mount(8) and fsck(8) look for them
 #   PREFIX/lib/libweft-*.a, PREFIX/include/weft/               libraries; #include <weft/sched.h>, <weft/kernel/uuid.h>
 #   PREFIX/lib/libweft-sched.so*                               the scheduler as a shared library, too
+#   PREFIX/lib/libweft-mem.so libweft-malloc.a                 the heap for LD_PRELOAD; malloc's names for linking, with libweft-mem.a
 #   PREFIX/lib/pkgconfig/weft-*.pc, PREFIX/lib/cmake/weft/     weft-kernel, weft-sched, weft-sched-static ...; weft::kernel ...
 #   PREFIX/share/weft/weft-gdb.py                              fibers in gdb: (gdb) source
 #   PREFIX/share/gdb/auto-load/PREFIX/lib/...-gdb.py           does that by itself for the shared library; gdb looks there if PREFIX=/usr
@@ -37,8 +38,7 @@ link_to() {  # link_to TARGET NAME
 # needs of kernel; others of ours link it statically, so that no program has kernel twice.
 below() {
   case $1 in
-    kernel | sched) ;;
-    mem) echo kernel ;;
+    kernel | sched | mem) ;;
     fs | net)
       if built mem; then echo mem; fi
       if built sched; then echo sched; fi
@@ -47,6 +47,8 @@ below() {
   esac
 }
 foreign() { case $1 in kernel) echo -luring -lisal -lfmt -pthread ;; sched) echo -lboost_context -luring -pthread ;; fs) echo -lfuse3 ;; esac; }
+# The archive by its name where a shared library beside it is something else: libweft-mem.so replaces malloc.
+linked() { if [ "$1" = mem ]; then echo -l:libweft-mem.a; else echo "-lweft-$1"; fi; }
 built() { [ -e "$BUILD/lib/libweft-$1.a" ]; }
 about() {
   case $1 in
@@ -150,6 +152,10 @@ for layer in kernel sched mem fs net; do
     put 644 - "$root/include/weft/${header/#sched\/sched.h/sched.h}" < <(
       sed -E 's,^([ \t]*#[ \t]*include )"((kernel|sched|mem|fs|net)/[^"]*)",\1<weft/\2>,' "$header")
   done < <(headers_of "$layer")
+  if [ "$layer" = mem ]; then
+    put 755 "$BUILD/lib/libweft-mem.so" "$root/lib/libweft-mem.so"
+    put 644 "$BUILD/lib/libweft-malloc.a" "$root/lib/libweft-malloc.a"
+  fi
   if [ "$layer" = sched ]; then
     put 644 "$BUILD/lib/libweft-sched.so.$VERSION" "$root/lib/libweft-sched.so.$VERSION"
     link_to "libweft-sched.so.$VERSION" "$root/lib/$soname"
@@ -171,7 +177,7 @@ Libs: -L\${libdir} -l:libweft-sched.a $(foreign sched)"
   else
     pkg_config "weft-$layer" "$(about "$layer")" "Requires: $(below "$layer" | sed 's/^/weft-/; s/sched$/sched-static/' | paste -sd' ')
 Cflags: -I\${includedir} -ftls-model=initial-exec
-Libs: -L\${libdir} -lweft-$layer $(foreign "$layer")"
+Libs: -L\${libdir} $(linked "$layer") $(foreign "$layer")"
   fi
   cmake_layer "$layer"
 done
