@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "mem/fatal.h"
+#include "mem/hardened.h"
 #include "mem/heap_registry.h"
 #include "mem/large.h"
 #include "mem/page_runs.h"
@@ -22,6 +23,15 @@ namespace {
 [[gnu::cold]] void* no_memory() noexcept {
   errno = ENOMEM;
   return nullptr;
+}
+
+// Nobody has a heap in hardened mode, so that others are not asked.
+bool is_hardened() noexcept { return !has_heap() && hardened::on(); }
+
+void* allocate_hardened(std::size_t size, std::size_t align) noexcept {
+  prepare_process();
+  void* block = size > kMaxRequest ? nullptr : hardened::allocate(size, align);
+  return block != nullptr ? block : no_memory();
 }
 
 // What waits in this heap and in those without owner may be what is missing.
@@ -45,6 +55,7 @@ void* allocate_small(unsigned size_class) noexcept {
 }
 
 void* allocate_run(std::size_t size, std::size_t align, bool zero) noexcept {
+  if (is_hardened()) return allocate_hardened(size, align);
   if (size > kMaxRequest) return no_memory();
   void* block = allocate_large(size, align, zero);
   if (block == nullptr && has_heap()) {
@@ -105,13 +116,17 @@ void release_at(void* block, const Place& place) noexcept {
 namespace detail {
 
 void* allocate_slow(std::size_t size) noexcept {
+  if (is_hardened()) [[unlikely]]
+    return allocate_hardened(size, kMinAlign);
   if (size <= kMaxSmall) [[likely]]
     return allocate_small(class_of(size));
   return allocate_run(size, kUnitBytes, false);
 }
 
-void release_slow(void* block) noexcept {
-  if (block == nullptr) return;
+void release_slow(void* block) noexcept { release_slow_sized(block, hardened::kSizeUnknown); }
+
+void release_slow_sized(void* block, std::size_t size) noexcept {
+  if (block == nullptr || (is_hardened() && hardened::release(block, size))) return;
   const Place place = place_of(block);
   if (place.segment != nullptr) return release_at(block, place);
   if (auto* other = foreign_free.load(std::memory_order_relaxed); other != nullptr) other(block);
@@ -123,6 +138,12 @@ void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept {
   if (tag <= kTagMask) [[likely]]
     return current_heap->free_counted(slab_at(segment, unit), block);
   release_slow(block);
+}
+
+void release_other_sized(void* block, std::size_t size, std::size_t unit, std::uintptr_t tag) noexcept {
+  if (tag <= kTagMask) [[likely]]
+    return current_heap->free_counted(slab_at(segments[0], unit), block);
+  release_slow_sized(block, size);
 }
 
 }  // namespace detail
@@ -142,6 +163,7 @@ void* allocate_aligned(std::size_t align, std::size_t size) noexcept {
     return nullptr;
   }
   if (align <= 8 || (align <= kMinAlign && size > 8)) return allocate(size);
+  if (is_hardened()) return allocate_hardened(size, align);
   if (size <= kMaxSmall && align <= kUnitBytes) {
     const unsigned size_class = aligned_class(size, align);
     if (size_class < kClasses) return allocate_small(size_class);
@@ -151,6 +173,10 @@ void* allocate_aligned(std::size_t align, std::size_t size) noexcept {
 
 std::size_t usable_size(const void* block) noexcept {
   if (block == nullptr) return 0;
+  if (is_hardened()) {
+    const std::size_t size = hardened::size_of(block);
+    if (size != hardened::kSizeUnknown) return size;
+  }
   const Place place = place_of(block);
   if (place.segment == nullptr) {
     auto* other = foreign_usable_size.load(std::memory_order_relaxed);
@@ -173,10 +199,20 @@ void* move_block(void* block, std::size_t old_size, std::size_t size) noexcept {
   return moved;
 }
 
+// Always moved: what still points to the old place is found out.
+void* reallocate_hardened(void* block, std::size_t size) noexcept {
+  if (size == 0) {
+    release(block);
+    return nullptr;
+  }
+  return move_block(block, usable_size(block), size);
+}
+
 }  // namespace
 
 void* reallocate(void* block, std::size_t size) noexcept {
   if (block == nullptr) return allocate(size);
+  if (is_hardened()) return reallocate_hardened(block, size);
   const Place place = place_of(block);
   if (place.segment == nullptr) {
     auto* other = foreign_reallocate.load(std::memory_order_relaxed);

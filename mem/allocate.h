@@ -26,6 +26,8 @@ namespace detail {
 void* allocate_slow(std::size_t size) noexcept;
 void release_slow(void* block) noexcept;
 void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept;
+void release_slow_sized(void* block, std::size_t size) noexcept;
+void release_other_sized(void* block, std::size_t size, std::size_t unit, std::uintptr_t tag) noexcept;
 }  // namespace detail
 
 // 12 instructions when the list has a block.
@@ -46,6 +48,17 @@ void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept;
   LocalHeap* heap = current_heap;
   const std::uintptr_t tag = first_map[unit].load(std::memory_order_relaxed) ^ reinterpret_cast<std::uintptr_t>(heap);
   if (tag >= kCounted) return detail::release_other(block, unit, tag);
+  heap->push(static_cast<unsigned>(tag), block);
+}
+
+// The same with what the caller believes its size to be, which is looked at in hardened mode.
+[[gnu::always_inline]] inline void release_sized(void* block, std::size_t size) noexcept {
+  const std::size_t unit = (reinterpret_cast<std::uintptr_t>(block) - first_base) >> kUnitShift;
+  if (unit >= first_units) [[unlikely]]
+    return detail::release_slow_sized(block, size);
+  LocalHeap* heap = current_heap;
+  const std::uintptr_t tag = first_map[unit].load(std::memory_order_relaxed) ^ reinterpret_cast<std::uintptr_t>(heap);
+  if (tag >= kCounted) return detail::release_other_sized(block, size, unit, tag);
   heap->push(static_cast<unsigned>(tag), block);
 }
 

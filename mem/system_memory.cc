@@ -103,6 +103,18 @@ bool replace(void* start, std::size_t bytes) noexcept {
   return mmap(start, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == start;
 }
 
+void forbid(void* start, std::size_t bytes) noexcept {
+  const KeepErrno keep;
+  mprotect(start, bytes, PROT_NONE);
+}
+
+void replace_forbidden(void* start, std::size_t bytes) noexcept {
+  const KeepErrno keep;
+  if (mmap(start, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != start) {
+    mprotect(start, bytes, PROT_NONE);
+  }
+}
+
 void advise_huge(void* start, std::size_t bytes) noexcept {
   const KeepErrno keep;
   madvise(start, bytes, MADV_HUGEPAGE);

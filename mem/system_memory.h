@@ -27,6 +27,9 @@ inline constexpr std::size_t kMaxPurgeRanges = 64;
 bool move_pages(void* from, void* to, std::size_t bytes) noexcept;
 // A mapping anew over committed memory: as purge(), and the kernel joins it with its neighbours again after move_pages().
 bool replace(void* start, std::size_t bytes) noexcept;
+// Nobody may touch it; what it holds stays, or is gone. commit() makes it usable again.
+void forbid(void* start, std::size_t bytes) noexcept;
+void replace_forbidden(void* start, std::size_t bytes) noexcept;
 // Huge pages where the kernel has some.
 void advise_huge(void* start, std::size_t bytes) noexcept;
 

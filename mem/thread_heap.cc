@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "mem/hardened.h"
 #include "mem/heap_registry.h"
 
 namespace weft::mem {
@@ -27,12 +28,23 @@ void thread_ends(void* heap) noexcept {
 
 // Registered with the first block, so before nearly everybody's: of handlers that prepare for a fork ours runs last, of the others
 // first, and they may allocate.
-void before_fork() noexcept { heap_registry.before_fork(); }
-void after_fork_in_parent() noexcept { heap_registry.after_fork_in_parent(); }
-void after_fork_in_child() noexcept { heap_registry.after_fork_in_child(current_heap); }
+void before_fork() noexcept {
+  hardened::before_fork();
+  heap_registry.before_fork();
+}
+void after_fork_in_parent() noexcept {
+  heap_registry.after_fork_in_parent();
+  hardened::after_fork();
+}
+void after_fork_in_child() noexcept {
+  heap_registry.after_fork_in_child(current_heap);
+  hardened::after_fork();
+}
+
+}  // namespace
 
 // The key may be missing where a process has used up all of them: then heaps of ended threads stay theirs.
-void prepare() noexcept {
+void prepare_process() noexcept {
   int none = 0;
   if (!prepared.compare_exchange_strong(none, 1, std::memory_order_acq_rel)) return;
   const bool made = pthread_key_create(&key, &thread_ends) == 0;
@@ -41,11 +53,9 @@ void prepare() noexcept {
   if (made) prepared.store(2, std::memory_order_release);
 }
 
-}  // namespace
-
 LocalHeap* attach_heap() noexcept {
   if (has_heap()) return current_heap;
-  if (prepared.load(std::memory_order_acquire) == 0) prepare();
+  if (prepared.load(std::memory_order_acquire) == 0) prepare_process();
   LocalHeap* heap = heap_registry.attach();
   if (heap == nullptr) return nullptr;
   // Before pthread_setspecific(), which allocates for keys beyond the first 32.

@@ -16,6 +16,8 @@ extern constinit thread_local LocalHeap* current_heap;
 
 inline bool has_heap() noexcept { return current_heap != &no_heap; }
 
+// What a process needs once: handlers of fork and thread exit.
+void prepare_process() noexcept;
 // The caller's heap, made if need be. nullptr: no memory.
 LocalHeap* attach_heap() noexcept;
 // The same for who only frees; nullptr also when the thread is about to end.

@@ -85,10 +85,9 @@ WEFT_EXPORT void* pvalloc(std::size_t size) noexcept {
 }
 
 // C23.
-WEFT_EXPORT void free_sized(void* block, [[maybe_unused]] std::size_t size) noexcept { release(block); }
-WEFT_EXPORT void free_aligned_sized(void* block, [[maybe_unused]] std::size_t align,
-                                    [[maybe_unused]] std::size_t size) noexcept {
-  release(block);
+WEFT_EXPORT void free_sized(void* block, std::size_t size) noexcept { release_sized(block, size); }
+WEFT_EXPORT void free_aligned_sized(void* block, [[maybe_unused]] std::size_t align, std::size_t size) noexcept {
+  release_sized(block, size);
 }
 WEFT_EXPORT void cfree(void* block) noexcept { release(block); }
 

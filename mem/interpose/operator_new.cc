@@ -121,13 +121,13 @@ void operator delete(void* block) noexcept { release(block); }
 void operator delete[](void* block) noexcept { release(block); }
 void operator delete(void* block, const std::nothrow_t&) noexcept { release(block); }
 void operator delete[](void* block, const std::nothrow_t&) noexcept { release(block); }
-void operator delete(void* block, std::size_t) noexcept { release(block); }
-void operator delete[](void* block, std::size_t) noexcept { release(block); }
+void operator delete(void* block, std::size_t size) noexcept { release_sized(block, size); }
+void operator delete[](void* block, std::size_t size) noexcept { release_sized(block, size); }
 void operator delete(void* block, std::align_val_t) noexcept { release(block); }
 void operator delete[](void* block, std::align_val_t) noexcept { release(block); }
 void operator delete(void* block, std::align_val_t, const std::nothrow_t&) noexcept { release(block); }
 void operator delete[](void* block, std::align_val_t, const std::nothrow_t&) noexcept { release(block); }
-void operator delete(void* block, std::size_t, std::align_val_t) noexcept { release(block); }
-void operator delete[](void* block, std::size_t, std::align_val_t) noexcept { release(block); }
+void operator delete(void* block, std::size_t size, std::align_val_t) noexcept { release_sized(block, size); }
+void operator delete[](void* block, std::size_t size, std::align_val_t) noexcept { release_sized(block, size); }
 
 #pragma GCC visibility pop
