@@ -255,7 +255,9 @@ $(SCHED_BENCHES): $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,sc
 $(B)/tests/e2e/%: $(B)/obj/tests/e2e/%.o
 	$(link)
 
-# So do programs that ours is preloaded into.
+# So do programs that ours is preloaded into. One does on purpose what the compiler warns of.
+$(B)/obj/tests/preload/%.o: CXXFLAGS += -fno-builtin
+$(B)/obj/tests/preload/misuse.o: CXXFLAGS += -Wno-free-nonheap-object -Wno-use-after-free -Wno-mismatched-dealloc
 $(B)/tests/preload/%: $(B)/obj/tests/preload/%.o
 	$(link)
 
@@ -287,6 +289,10 @@ HEAP_STEPS ?= 5000000
 .PHONY: heap-long
 heap-long: $(B)/unit/mem  ## the heap beside its model for HEAP_STEPS (five million) random calls, and as many handed between threads (WEFT_TEST_SEED)
 	@WEFT_HEAP_STEPS=$(HEAP_STEPS) $< --gtest_filter='HeapModel.*:HeapThreads.BlocksHandedToOthers*'
+
+.PHONY: heap-misuse
+heap-misuse: $(B)/unit/mem  ## every kind of misuse of the heap in a process of its own, in hardened and in fast mode, counted
+	@WEFT_HEAP_MISUSE=all $< --gtest_filter='Hardened.*' --gtest_brief=1
 
 CRASH_STATES ?= 10000000
 CRASH_SECONDS ?= 600

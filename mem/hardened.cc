@@ -75,20 +75,46 @@ void decide() noexcept {
   mode.store(asked_for("hardened") ? Mode::kOn : Mode::kOff, std::memory_order_release);
 }
 
+// By words where addresses are aligned: the same byte stands at every address with the same remainder.
 std::byte canary_at(const std::byte* at) noexcept {
   return static_cast<std::byte>(state.key >> (reinterpret_cast<std::uintptr_t>(at) % 8 * 8));
 }
-void fill_canary(std::byte* from, const std::byte* to) noexcept {
-  for (; from < to; ++from) *from = canary_at(from);
+bool is_word(const std::byte* at, const std::byte* to) noexcept {
+  return reinterpret_cast<std::uintptr_t>(at) % 8 == 0 && to - at >= 8;
 }
-bool canary_holds(const std::byte* from, const std::byte* to) noexcept {
-  for (; from < to; ++from) {
-    if (*from != canary_at(from)) return false;
+void fill_canary(std::byte* at, const std::byte* to) noexcept {
+  while (at < to) {
+    if (is_word(at, to)) {
+      std::memcpy(at, &state.key, 8);
+      at += 8;
+    } else {
+      *at = canary_at(at);
+      ++at;
+    }
+  }
+}
+bool canary_holds(const std::byte* at, const std::byte* to) noexcept {
+  while (at < to) {
+    if (is_word(at, to)) {
+      if (std::memcmp(at, &state.key, 8) != 0) return false;
+      at += 8;
+    } else if (*at == canary_at(at)) {
+      ++at;
+    } else {
+      return false;
+    }
   }
   return true;
 }
-bool is_zero(const std::byte* from, std::size_t bytes) noexcept {
-  return std::all_of(from, from + bytes, [](std::byte each) { return each == std::byte{0}; });
+// `bytes`: a multiple of 8.
+bool is_zero(const std::byte* at, std::size_t bytes) noexcept {
+  std::uint64_t all = 0;
+  for (const std::byte* end = at + bytes; at < end; at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, at, 8);
+    all |= word;
+  }
+  return all == 0;
 }
 
 std::uint16_t* states_of(const Descriptor& slab) noexcept { return static_cast<std::uint16_t*>(slab.slab.free); }
@@ -194,6 +220,7 @@ void release_small(Descriptor& slab, std::byte* block, std::size_t said) noexcep
   if (states[index] == kQuarantined) fatal("a block was freed twice", block);
   if (offset % bytes != 0) fatal("free of an address inside a block", block);
   const std::size_t size = states[index];
+  if (size >= bytes) fatal("what the heap knows of a block was written over", block);
   if (said != kSizeUnknown && said != size) fatal("a block was deleted with another size than it has", block);
   if (!canary_holds(block + size, block + bytes)) fatal("a block was written to beyond its end", block);
   if (index > 0 && states[index - 1] < kQuarantined && !canary_holds(block - bytes + states[index - 1], block)) {

@@ -45,6 +45,7 @@ void after_fork_in_child() noexcept {
 
 // The key may be missing where a process has used up all of them: then heaps of ended threads stay theirs.
 void prepare_process() noexcept {
+  if (prepared.load(std::memory_order_acquire) != 0) return;
   int none = 0;
   if (!prepared.compare_exchange_strong(none, 1, std::memory_order_acq_rel)) return;
   const bool made = pthread_key_create(&key, &thread_ends) == 0;
@@ -55,7 +56,7 @@ void prepare_process() noexcept {
 
 LocalHeap* attach_heap() noexcept {
   if (has_heap()) return current_heap;
-  if (prepared.load(std::memory_order_acquire) == 0) prepare_process();
+  prepare_process();
   LocalHeap* heap = heap_registry.attach();
   if (heap == nullptr) return nullptr;
   // Before pthread_setspecific(), which allocates for keys beyond the first 32.

@@ -145,7 +145,7 @@ void exchange(long scale) {
     Random random(t);
     std::vector<void*> mine(2000);
     for (long i = 0; i < scale * 1500000; ++i) {
-      const std::size_t size = random.below(100) < 97 ? 16 + random.below(800) : random.below(30000);
+      const std::size_t size = random.below(100) < 97 ? 16 + random.below(800) : 1 + random.below(30000);
       if (random.below(4) == 0) {
         std::free(shared[random.below(kShared)].exchange(get(size)));
       } else {

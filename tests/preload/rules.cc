@@ -166,7 +166,8 @@ void numbers() {
   expect(after.hblkhd >= before.hblkhd + 50000000, "mallinfo2() counts large blocks");
   for (void* block : blocks) free(block);
   free(large);
-  expect(mallinfo2().uordblks <= before.uordblks + 100000, "mallinfo2() counts what is freed");
+  // A heap that looks for misuse keeps what is freed for a while.
+  expect(mallinfo2().uordblks <= before.uordblks + 300000, "mallinfo2() counts what is freed");
   char* text = nullptr;
   std::size_t length = 0;
   std::FILE* stream = open_memstream(&text, &length);

@@ -1,0 +1,130 @@
+#include "mem/hardened.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace weft::mem {
+namespace {
+
+std::filesystem::path build_folder() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path();
+}
+
+struct Outcome {
+  int status = -1;
+  std::string said;
+};
+
+class Hardened : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(build_folder() / "lib/libweft-mem.so")) {
+      GTEST_SKIP() << "libweft-mem.so is not built beside this: a sanitizer brings a malloc of its own";
+    }
+  }
+
+  static Outcome run(const std::string& mode, const std::string& arguments) {
+    const std::string command = "WEFT_HEAP=" + mode +
+                                " LD_PRELOAD=" + (build_folder() / "lib/libweft-mem.so").string() +
+                                " exec timeout 20 " + arguments + " 2>&1 </dev/null";
+    std::FILE* pipe = popen(command.c_str(), "r");
+    Outcome end;
+    std::array<char, 4096> part;
+    while (const std::size_t count = std::fread(part.data(), 1, part.size(), pipe)) end.said.append(part.data(), count);
+    const int status = pclose(pipe);
+    end.status = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    return end;
+  }
+  static std::string misuse() { return (build_folder() / "tests/preload/misuse").string(); }
+  static std::vector<std::string> cases() {
+    std::istringstream lines(run("fast", misuse()).said);
+    std::vector<std::string> all;
+    for (std::string line; std::getline(lines, line);) all.push_back(line);
+    return all;
+  }
+  // Some of them, spread over all kinds and sizes; all with WEFT_HEAP_MISUSE=all (`make heap-misuse`).
+  static std::vector<std::string> slice() {
+    std::vector<std::string> all = cases();
+    if (std::getenv("WEFT_HEAP_MISUSE") != nullptr) return all;  // NOLINT(concurrency-mt-unsafe): no threads here
+    std::vector<std::string> some;
+    for (std::size_t i = 0; i < all.size(); i += 9) some.push_back(all[i]);
+    return some;
+  }
+  // Anything but 0 and an end by the time limit.
+  static std::size_t stopped(const std::string& mode, std::vector<std::string>* missed) {
+    std::size_t count = 0;
+    for (const std::string& each : slice()) {
+      const Outcome end = run(mode, misuse() + " " + each.substr(0, each.find(' ')));
+      if (end.status != 0 && end.status != 124) {
+        ++count;
+      } else if (missed != nullptr) {
+        missed->push_back(each);
+      }
+    }
+    return count;
+  }
+};
+
+TEST_F(Hardened, MisuseIsStopped) {
+  EXPECT_GE(cases().size(), 100U);
+  const std::size_t all = slice().size();
+  std::vector<std::string> missed;
+  const std::size_t hardened = stopped("hardened", &missed);
+  std::printf("hardened: %zu of %zu stopped\n", hardened, all);
+  for (const std::string& each : missed) std::printf("  not stopped: %s\n", each.c_str());
+  EXPECT_GE(hardened * 100, all * 98);
+}
+
+TEST_F(Hardened, ItIsTheModeThatStopsIt) {
+  const std::size_t all = slice().size();
+  const std::size_t fast = stopped("fast", nullptr);
+  std::printf("fast: %zu of %zu stopped\n", fast, all);
+  EXPECT_LT(fast, all / 2);
+}
+
+TEST_F(Hardened, MessagesNameTheErrorAndTheAddress) {
+  std::map<std::string, std::string> said;
+  for (const std::string& each : cases()) {
+    if (each.find(" of 100 bytes") == std::string::npos) continue;
+    const std::size_t begin = each.find(' ') + 1;
+    said[each.substr(begin, each.find(" of ") - begin)] +=
+        run("hardened", misuse() + " " + each.substr(0, begin - 1)).said;
+  }
+  EXPECT_NE(said["double free"].find("weft heap: a block was freed twice: 0x"), std::string::npos)
+      << said["double free"];
+  EXPECT_NE(said["overflow"].find("weft heap: a block was written to beyond its end: 0x"), std::string::npos)
+      << said["overflow"];
+  EXPECT_NE(said["interior free"].find("weft heap: free of an address inside a block: 0x"), std::string::npos);
+  EXPECT_NE(said["write after free"].find("weft heap: a block was written to after it had been freed: 0x"),
+            std::string::npos);
+  EXPECT_NE(said["wrong size"].find("weft heap: a block was deleted with another size than it has: 0x"),
+            std::string::npos);
+  EXPECT_NE(said["realloc after free"].find("weft heap: a block was used after it had been freed: 0x"),
+            std::string::npos);
+}
+
+TEST_F(Hardened, WhatIsRightGoesOn) {
+  const Outcome end = run("hardened", (build_folder() / "tests/preload/rules").string());
+  EXPECT_EQ(end.said, "0 rules are broken\n");
+  for (const char* load : {"containers", "simple", "pages"}) {
+    const Outcome done = run("hardened", (build_folder() / "tests/preload/load").string() + " " + load + " 0");
+    EXPECT_EQ(done.status, 0) << load << ": " << done.said;
+  }
+}
+
+TEST_F(Hardened, ProgramsRun) {
+  const Outcome end = run("hardened", "sh -c 'printf %s $(printf \"b\\na\\nc\\n\" | sort | tr -d \"\\n\")'");
+  EXPECT_EQ(end.said, "abc");
+}
+
+}  // namespace
+}  // namespace weft::mem
