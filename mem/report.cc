@@ -1,0 +1,114 @@
+// mem/report.cc - see report.h.
+#include "mem/report.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+
+#include "mem/stats.h"
+
+namespace weft::mem {
+namespace {
+
+class Text {
+ public:
+  explicit Text(std::span<char> into) noexcept : into_(into) {
+    if (!into_.empty()) into_[0] = '\0';
+  }
+  [[gnu::format(printf, 2, 3)]] void add(const char* format, ...) noexcept {
+    va_list arguments;
+    va_start(arguments, format);
+    const std::size_t at = std::min(length_, into_.size());
+    const int added = std::vsnprintf(into_.data() + at, into_.size() - at, format, arguments);
+    va_end(arguments);
+    if (added > 0) length_ += static_cast<std::size_t>(added);
+  }
+  std::size_t length() const noexcept { return length_; }
+
+ private:
+  std::span<char> into_;
+  std::size_t length_ = 0;
+};
+
+// One list for all formats.
+struct Line {
+  const char* name;
+  std::size_t value;
+  const char* type;  // Prometheus's
+  const char* help;
+};
+
+constexpr std::size_t kLines = 16;
+std::array<Line, kLines> lines_of(const Stats& s) noexcept {
+  return {{{"used_bytes", s.used_bytes, "gauge", "in the program's hands, as large as size classes make them"},
+           {"small_bytes", s.small_bytes, "gauge", "of these, in slabs"},
+           {"large_bytes", s.large_bytes, "gauge", "of these, in large blocks"},
+           {"large_blocks", s.large_blocks, "gauge", "large blocks"},
+           {"live_bytes", s.live_bytes, "gauge", "slabs, large blocks and the heap itself, whole"},
+           {"dirty_bytes", s.dirty_bytes, "gauge", "free, with pages"},
+           {"free_bytes", s.free_bytes, "gauge", "free, with pages or without"},
+           {"peak_bytes", s.peak_bytes, "gauge", "the most that was live"},
+           {"committed_bytes", s.committed_bytes, "gauge", "usable address space"},
+           {"heaps", s.heaps, "gauge", "heaps of threads, past and present"},
+           {"idle_heaps", s.idle_heaps, "gauge", "of these, without a thread"},
+           {"refills_total", s.refills, "counter", "lists that were filled anew"},
+           {"slabs_made_total", s.slabs_made, "counter", "slabs that were made"},
+           {"slabs_freed_total", s.slabs_freed, "counter", "slabs that were given back"},
+           {"slabs_adopted_total", s.slabs_adopted, "counter", "slabs taken over from heaps without a thread"},
+           {"posts_total", s.posts, "counter", "batches of blocks freed for another heap"}}};
+}
+
+void add_text(Text& text, const Stats& stats) noexcept {
+  for (const Line& line : lines_of(stats)) text.add("%-20s %14zu  %s\n", line.name, line.value, line.help);
+  text.add("\n%8s %8s %10s %10s %8s\n", "class", "slabs", "used", "carved", "percent");
+  for (unsigned c = 0; c < kClasses; ++c) {
+    const ClassStats& each = stats.classes[c];
+    if (each.slabs == 0) continue;
+    text.add("%8u %8zu %10zu %10zu %8zu\n", kClassBytes[c], each.slabs, each.blocks_used, each.blocks_carved,
+             each.blocks_used * 100 / std::max<std::size_t>(each.blocks_carved, 1));
+  }
+}
+
+void add_json(Text& text, const Stats& stats) noexcept {
+  text.add("{");
+  for (const Line& line : lines_of(stats)) text.add("\"%s\":%zu,", line.name, line.value);
+  text.add("\"classes\":[");
+  const char* between = "";
+  for (unsigned c = 0; c < kClasses; ++c) {
+    const ClassStats& each = stats.classes[c];
+    if (each.slabs == 0) continue;
+    text.add("%s{\"bytes\":%u,\"slabs\":%zu,\"used\":%zu,\"carved\":%zu,\"capacity\":%zu}", between, kClassBytes[c],
+             each.slabs, each.blocks_used, each.blocks_carved, each.blocks_capacity);
+    between = ",";
+  }
+  text.add("]}\n");
+}
+
+void add_prometheus(Text& text, const Stats& stats) noexcept {
+  for (const Line& line : lines_of(stats)) {
+    text.add("# HELP weft_heap_%s %s\n# TYPE weft_heap_%s %s\nweft_heap_%s %zu\n", line.name, line.help, line.name,
+             line.type, line.name, line.value);
+  }
+  text.add(
+      "# HELP weft_heap_class_used_blocks blocks in use by size class\n# TYPE weft_heap_class_used_blocks gauge\n");
+  for (unsigned c = 0; c < kClasses; ++c) {
+    if (stats.classes[c].slabs == 0) continue;
+    text.add("weft_heap_class_used_blocks{bytes=\"%u\"} %zu\n", kClassBytes[c], stats.classes[c].blocks_used);
+  }
+}
+
+}  // namespace
+
+std::size_t write_report(ReportFormat format, std::span<char> into) noexcept {
+  const Stats stats = gather_stats();
+  Text text(into);
+  switch (format) {
+    case ReportFormat::kText: add_text(text, stats); break;
+    case ReportFormat::kJson: add_json(text, stats); break;
+    case ReportFormat::kPrometheus: add_prometheus(text, stats); break;
+  }
+  return text.length();
+}
+
+}  // namespace weft::mem
