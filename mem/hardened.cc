@@ -265,7 +265,7 @@ void release_guarded(Descriptor& run, std::byte* block, std::size_t said) noexce
   }
   if (leaves == nullptr) return;
   system::commit(start_of(*leaves), leaves->units * kUnitBytes);
-  page_runs.free(*leaves, true);
+  page_runs.free(*leaves);
 }
 
 }  // namespace

@@ -96,7 +96,8 @@ void* move_to_longer(Descriptor& run, std::size_t bytes) noexcept {
   if (longer.first == nullptr) longer = page_runs.allocate(units_for(bytes), Kind::kLarge);
   if (longer.first == nullptr) return nullptr;
   void* to = start_of(*longer.first);
-  if (!system::move_pages(start_of(run), to, run.large.bytes)) {
+  // Whole units: a page left behind would be taken for zeros.
+  if (!system::move_pages(start_of(run), to, run.units * kUnitBytes)) {
     page_runs.free(*longer.first);
     return nullptr;
   }

@@ -71,6 +71,22 @@ TEST(Large, MovedPagesDoNotLeaveMappingsBehind) {
   EXPECT_TRUE(invariants_hold());
 }
 
+TEST(Large, WhereABlockMovedFromReadsAsZero) {
+  for (int round = 0; round < 20; ++round) {
+    // The last unit is full of what was there, also beyond the pages that are asked for at last.
+    void* block = allocate(20 * kUnitBytes);
+    fill(block, 20 * kUnitBytes, 1);
+    block = reallocate(block, 19 * kUnitBytes + 100);
+    void* wall = allocate(kUnitBytes * 3);
+    void* moved = reallocate(block, 60 * kUnitBytes);
+    auto* zeros = static_cast<unsigned char*>(allocate_zeroed(20 * kUnitBytes, 1));
+    for (std::size_t i = 0; i < 20 * kUnitBytes; ++i) ASSERT_EQ(zeros[i], 0) << "at " << i << " in round " << round;
+    release(moved);
+    release(wall);
+    release(zeros);
+  }
+}
+
 TEST(Large, ShrinkingGivesUnitsBack) {
   void* block = allocate(10 << 20);
   fill(block, 1 << 20, 9);
