@@ -598,8 +598,9 @@ FiberState* Worker::pick_classed(After leaves) noexcept {
   const FiberState* next = queue_.peek(0);
   if (later == nullptr || next == nullptr) return;
   __builtin_prefetch(later, 1);
-  const auto* stack = static_cast<const std::byte*>(next->context.stack_pointer());
-  for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(stack + 64 * line, 1);
+  // As a number: one that has not begun has none, and to fetch from about zero does nothing.
+  const auto stack = reinterpret_cast<std::uintptr_t>(next->context.stack_pointer());
+  for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(reinterpret_cast<const void*>(stack + 64 * line), 1);
 }
 
 [[gnu::always_inline]] inline FiberState* Worker::pick_ordinary() noexcept {

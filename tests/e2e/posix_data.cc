@@ -408,7 +408,11 @@ CASE(large_calls, "one call may move 64 MiB") {
 CASE(sync_calls, "every way to sync succeeds, on files and folders") {
   const Fd fd("f", O_RDWR | O_CREAT), dir(".", O_RDONLY | O_DIRECTORY);
   REQUIRE(write(fd, "x", 1) == 1);
-  EXPECT(fsync(fd) == 0 && fdatasync(fd) == 0 && fsync(dir) == 0 && fdatasync(dir) == 0 && syncfs(fd) == 0);
+  EXPECT(fsync(fd) == 0);
+  EXPECT(fdatasync(fd) == 0);
+  EXPECT(fsync(dir) == 0);
+  EXPECT(fdatasync(dir) == 0);
+  EXPECT(syncfs(fd) == 0);
   EXPECT(sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE) == 0);
   const Fd read_only("f", O_RDONLY);
   EXPECT(fsync(read_only) == 0);
