@@ -113,7 +113,7 @@ class Gdb : public testing::Test {
     const auto cook = said.find("\"cook\" parked (semaphore 0x");
     EXPECT_NE(cook, std::string::npos) << said;
     EXPECT_NE(said.find("\"baker\" running on thread"), std::string::npos) << said;
-    const auto inner = said.find("Semaphore::acquire");
+    const auto inner = said.find("acquire (");  // the class is not named where there are line tables only
     const auto outer = said.find("where_the_cook_waits");
     EXPECT_NE(inner, std::string::npos) << said;
     EXPECT_NE(outer, std::string::npos) << said;
