@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstdint>
 
+#include "mem/keep_errno.h"
+
 namespace weft::mem::system {
 namespace {
 
@@ -28,17 +30,6 @@ bool planned_failure() noexcept {
   }
   return left == 0;
 }
-
-class KeepErrno {
- public:
-  KeepErrno() noexcept : kept_(errno) {}
-  ~KeepErrno() { errno = kept_; }
-  KeepErrno(const KeepErrno&) = delete;
-  KeepErrno& operator=(const KeepErrno&) = delete;
-
- private:
-  int kept_;
-};
 
 bool purge_list(const Range* ranges, std::size_t count) noexcept {
 #if defined(SYS_process_madvise)

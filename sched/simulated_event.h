@@ -22,7 +22,7 @@ class SimulatedEvent {
     return outcome == Outcome::kCancelled ? status_of(outcome) : Status();
   }
   // Even if the fiber is asked to stop.
-  void wait_stubbornly(const char* reason) noexcept { park(reason, Deadline::never(), false); }
+  void wait_uncancelled(const char* reason) noexcept { park(reason, Deadline::never(), false); }
   void notify() noexcept {
     WaitQueue claimed;
     claimed.take_claimed(queue_);

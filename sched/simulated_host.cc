@@ -54,7 +54,7 @@ Result<SimulatedHost::Place> SimulatedHost::Place::current() {
 }
 
 Status SimulatedHost::Place::enter() const {
-  while (lives() && host->paused_) host->changed_->wait_stubbornly("paused host");
+  while (lives() && host->paused_) host->changed_->wait_uncancelled("paused host");
   if (!lives()) return fail(Errc::kCancelled, "host " + host->name_ + " went down");
   return {};
 }

@@ -15,23 +15,13 @@
 #include <cstdlib>
 
 #include "mem/allocate.h"
+#include "mem/keep_errno.h"
 
 #define WEFT_EXPORT [[gnu::visibility("default")]]
 
 namespace {
 
 using namespace weft::mem;
-
-class KeepErrno {
- public:
-  KeepErrno() noexcept : kept_(errno) {}
-  ~KeepErrno() { errno = kept_; }
-  KeepErrno(const KeepErrno&) = delete;
-  KeepErrno& operator=(const KeepErrno&) = delete;
-
- private:
-  int kept_;
-};
 
 // A power of two at least as large; 0: there is none.
 std::size_t rounded_align(std::size_t align) noexcept {

@@ -66,7 +66,7 @@ void release_chain(Node* chain) {
   }
 }
 
-// Run by the tests below, under their limits.
+// Disabled by name only: these are bodies, run by the tests below in processes of their own, whose heap begins under a limit.
 TEST(HeapUnderLimit, DISABLED_FillsEmptiesAndFillsAgain) {
   for (const std::size_t size : {16UL, 200UL, 3000UL, 30000UL, 100000UL, 5000000UL}) {
     Node* chain = nullptr;
