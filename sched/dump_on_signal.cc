@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "sched/inspect.h"
+#include "sched/start_thread.h"
 
 namespace weft::sched {
 namespace {
@@ -92,10 +93,17 @@ DumpOnSignal::DumpOnSignal(int signal, std::string path) {
     return;
   }
   fcntl(impl->ends[1], F_SETFL, O_NONBLOCK);  // a handler never waits; a full pipe holds dumps enough
-  impl->thread = std::thread([served = impl.get()] {
+  auto thread = start_thread("a thread for dumps", [served = impl.get()] {
     pthread_setname_np(pthread_self(), "weft-dump");
     served->serve();
   });
+  if (!thread) {
+    close(impl->ends[0]);
+    close(impl->ends[1]);
+    status_ = fail(std::move(thread).error());
+    return;
+  }
+  impl->thread = *std::move(thread);
   place.store(impl->ends[1] + 1, std::memory_order_release);
   struct sigaction action{};
   action.sa_handler = &ask_for_dump;

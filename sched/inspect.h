@@ -128,7 +128,7 @@ class DumpOnSignal {
   DumpOnSignal(const DumpOnSignal&) = delete;
   DumpOnSignal& operator=(const DumpOnSignal&) = delete;
 
-  // kBusy: the signal has one already; kIo: no descriptor for it.
+  // kBusy: the signal has one already; kIo, kTooManyFiles: no descriptor for it; kAgain: no thread.
   [[nodiscard]] const Status& status() const noexcept { return status_; }
 
  private:

@@ -32,6 +32,10 @@ Way way() noexcept {
   return worker->reactor().has_ring() ? Way::kRing : Way::kEpoll;
 }
 
+// What a request ends with that nobody has cancelled: it is one that blocks, and the kernel could start no thread to carry it
+// out, be it for a limit on processes or because signals kept coming in. Nothing of it has been done.
+constexpr std::int32_t kGivenUp = -ECANCELED;
+
 // Requests that end together.
 struct Batch {
   Waiter waiter;
@@ -92,7 +96,10 @@ void perform_by_ring(std::span<Call> calls) noexcept {
     reactor.prepare(calls[i].request, &ops[i]);
   }
   batch.waiter.park("io", Deadline::never(), false, ops);
-  for (std::size_t i = 0; i < calls.size(); ++i) calls[i].result = ops[i].result;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    calls[i].result = ops[i].result;
+    if (calls[i].result == kGivenUp) run_blocking([&] { calls[i].result = perform_blocking(calls[i].request); });
+  }
 }
 
 // By the worker's ring, or for a poll its epoll.
@@ -246,9 +253,9 @@ Result<std::int32_t> perform_until(const UringRequest& request, Deadline deadlin
     if (result != -EAGAIN) return result;
   } else if (ring_takes(request.opcode)) {
     const std::int32_t result = TRY(request_until(request, deadline));
-    if (result != -EAGAIN) return result;
+    if (result != -EAGAIN && result != kGivenUp) return result;
     // O_NONBLOCK: the ring does not wait.
-    for (;;) {
+    while (result == -EAGAIN) {
       const std::int32_t ready = TRY(ready_until(request.fd, events_of(request), deadline));
       if (ready < 0) return ready;
       const std::int32_t again = TRY(request_until(request, deadline));

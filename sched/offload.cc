@@ -5,6 +5,7 @@
 #include "kernel/spinlock.h"
 #include "sched/current.h"
 #include "sched/scheduler.h"
+#include "sched/start_thread.h"
 #include "sched/waiter.h"
 
 namespace weft::sched {
@@ -19,15 +20,32 @@ OffloadPool::~OffloadPool() {
 }
 
 void OffloadPool::submit(Job& job) {
+  if (!enqueue(job)) run(job);
+}
+
+// False: there is no thread, and none to be had.
+bool OffloadPool::enqueue(Job& job) {
   const std::lock_guard guard(lock_);
+  if (queued_ >= idle_ && threads_.size() < max_threads_) {
+    auto started = start_thread("a thread for blocking calls", [this] { serve(); });
+    if (started) {
+      threads_.push_back(*std::move(started));
+    } else if (threads_.empty()) {
+      return false;
+    }
+  }
   job.next = nullptr;
   (tail_ != nullptr ? tail_->next : head_) = &job;
   tail_ = &job;
-  if (++queued_ <= idle_) {
-    work_.notify_one();
-  } else if (threads_.size() < max_threads_) {
-    threads_.emplace_back([this] { serve(); });
-  }
+  ++queued_;
+  work_.notify_one();
+  return true;
+}
+
+void OffloadPool::run(Job& job) {
+  job.call();
+  const FunctionRef<void()> done = job.done;
+  done();
 }
 
 void OffloadPool::serve() {
@@ -44,9 +62,7 @@ void OffloadPool::serve() {
     if (head_ == nullptr) tail_ = nullptr;
     --queued_;
     guard.unlock();
-    job->call();
-    const FunctionRef<void()> done = job->done;
-    done();
+    run(*job);
     guard.lock();
   }
 }

@@ -2,7 +2,8 @@
 //
 //   auto text = sched::blocking([&] { return slow_library_call(path); });
 //
-// The fiber parks meanwhile and its worker goes on. From a plain thread, or in a Simulation, the call is made where it stands.
+// The fiber parks meanwhile and its worker goes on. From a plain thread, in a Simulation, or where the system gives no thread
+// for it, the call is made where it stands.
 // Captures may refer to the fiber's stack. The callable must not throw.
 // Tests: tests/sched/offload_test.cc.
 #pragma once
@@ -91,9 +92,12 @@ class OffloadPool {
     FunctionRef<void()> done;  // the last touch of the job
     Job* next = nullptr;
   };
+  // Where the system gives not even one thread, the call is made here and now.
   void submit(Job& job);
 
  private:
+  bool enqueue(Job& job);
+  static void run(Job& job);
   void serve();
 
   const unsigned max_threads_;

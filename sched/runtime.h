@@ -61,7 +61,7 @@ class Runtime {
     std::chrono::nanoseconds deadlock_report{0};
   };
 
-  // kNoMemory, kIo when threads or rings cannot be made.
+  // kAgain at a limit of threads; kNoMemory, kIo when rings cannot be made.
   static Result<Runtime> create(const Options& options);
   static Result<Runtime> create() { return create(Options{}); }
   Runtime(Runtime&& other) noexcept;

@@ -15,6 +15,7 @@
 #include "sched/offload.h"
 #include "sched/probes.h"
 #include "sched/scheduling.h"
+#include "sched/start_thread.h"
 
 namespace weft::sched {
 namespace {
@@ -86,8 +87,9 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
   bool go = false;
   bool give_up = false;
   Status first_error;
+  unsigned begun = 0;
   for (auto& worker : made->workers_) {
-    worker->thread = std::thread([&, w = worker.get()] {
+    auto thread = start_thread("a worker thread", [&, w = worker.get()] {
       pthread_setname_np(pthread_self(), (options.name.substr(0, 10) + "-w" + std::to_string(w->index())).c_str());
       auto started = w->start_on_this_thread();
       if (options.pin_workers) pin_to_cpu(w->index());
@@ -102,10 +104,17 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
       guard.unlock();
       if (!leave) w->run();
     });
+    if (!thread) {
+      const std::lock_guard guard(lock);
+      first_error = fail(std::move(thread).error());
+      break;
+    }
+    worker->thread = *std::move(thread);
+    ++begun;
   }
   {
     std::unique_lock guard(lock);
-    changed.wait(guard, [&] { return reported == count; });
+    changed.wait(guard, [&] { return reported == begun; });
     go = first_error.has_value();
     give_up = !go;
     changed.notify_all();
@@ -115,7 +124,7 @@ Result<std::unique_ptr<Scheduler>> Scheduler::create(const SchedulerOptions& opt
     made->stopping_.store(true);
     return fail(std::move(first_error).error());
   }
-  made->start_watchdog();
+  TRY(made->start_watchdog());
   watch_for_forks();
   list_runtime(*made);
   return made;
@@ -350,12 +359,13 @@ bool Scheduler::work_visible() const noexcept {
 
 // --- The watchdog: what waits behind a fiber that does not let go is given to an idle worker ------------------------
 
-void Scheduler::start_watchdog() {
-  if (worker_count() < 2 && options_.deadlock_report.count() == 0 && options_.hog_limit.count() <= 0) return;
-  watchdog_ = std::thread([this] {
+Status Scheduler::start_watchdog() {
+  if (worker_count() < 2 && options_.deadlock_report.count() == 0 && options_.hog_limit.count() <= 0) return {};
+  watchdog_ = TRY(start_thread("the watchdog's thread", [this] {
     pthread_setname_np(pthread_self(), (options_.name.substr(0, 9) + "-watch").c_str());
     watch();
-  });
+  }));
+  return {};
 }
 
 void Scheduler::watch() {

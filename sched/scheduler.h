@@ -130,7 +130,7 @@ class Scheduler {
   static constexpr std::uint32_t kSearchingOne = 1U << 16;  // idle_: searching in the high half, sleeping in the low
 
   explicit Scheduler(const SchedulerOptions& options);
-  void start_watchdog();
+  Status start_watchdog();
   void watch();
   void look_for_hog(HogWatch& hogs, Worker& worker);
   [[nodiscard]] Worker* home_of(FiberState& fiber) noexcept;  // where it must run, now that it is ready; null: anywhere

@@ -1,6 +1,5 @@
 // tests/sched/after_fork_test.cc - what the child of a process with runtimes may do, and what it is told.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -8,43 +7,16 @@
 #include <mutex>
 #include <string>
 
-#include "kernel/function_ref.h"
 #include "sched/mutex.h"
 #include "sched/runtime.h"
 #include "sched/sanitizers.h"
 #include "sched/simulation.h"
+#include "tests/sched/in_fork.h"
 
 namespace weft::sched {
 namespace {
 
 using namespace std::chrono_literals;
-
-struct End {
-  std::string said;
-  int status = 0;
-  [[nodiscard]] int signal() const noexcept { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
-  [[nodiscard]] int code() const noexcept { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
-};
-
-// What a child of this process ends with and says on standard error; `body` gives its exit code. A child that hangs is ended.
-End in_fork(FunctionRef<int()> body) {
-  int ends[2];
-  EXPECT_EQ(pipe(ends), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    alarm(20);
-    dup2(ends[1], STDERR_FILENO);
-    _exit(body());
-  }
-  close(ends[1]);
-  End end;
-  char part[512];
-  for (ssize_t count = 0; (count = read(ends[0], part, sizeof part)) > 0;)
-    end.said.append(part, static_cast<std::size_t>(count));
-  close(ends[0]);
-  EXPECT_EQ(waitpid(child, &end.status, 0), child);
-  return end;
-}
 
 class AfterFork : public testing::Test {
  protected:
