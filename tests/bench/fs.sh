@@ -5,7 +5,7 @@
 #   weft         on a loop device (direct I/O) over a file on disk     weft-tmpfs   on an image in memory
 #   ext4         the same loop device, the kernel's own                pt-tmpfs     libfuse's passthrough_ll over tmpfs
 #   fuse2fs      the same loop device, ext4 through FUSE               pt-ext4      passthrough_ll over that ext4
-#   fuse2fs-tmpfs   on an image in memory
+#   fuse2fs-tmpfs   on an image in memory           before, before-tmpfs   as weft, with the programs in the folder WEFT_BEFORE
 #
 # Images are filled before, in memory as on disk, and no file system is told to discard them: nobody pays for their growing.
 #
@@ -21,7 +21,7 @@ need_root
 need fio losetup mkfs.ext4 awk
 out=$ROOT/build/bench
 mkdir -p "$out"
-ROUNDS=${ROUNDS:-3} FILES=${FILES:-10000} SYNC_OPS=${SYNC_OPS:-1000} FIO_MIB=${FIO_MIB:-256} FIO_SECONDS=${FIO_SECONDS:-4}
+ROUNDS=${ROUNDS:-3} FILES=${FILES:-10000} SYNC_OPS=${SYNC_OPS:-1000} FIO_MIB=${FIO_MIB:-256} FIO_SECONDS=${FIO_SECONDS:-4} WEFT_BEFORE=${WEFT_BEFORE:-}
 [ "${QUICK:-0}" = 1 ] && ROUNDS=1 FILES=500 SYNC_OPS=50 FIO_MIB=32 FIO_SECONDS=1
 FS=${FS:-weft weft-tmpfs ext4 fuse2fs fuse2fs-tmpfs pt-tmpfs pt-ext4}
 export WEFT_TMP=${BENCH_DISK:-$out}
@@ -68,19 +68,21 @@ wait_mounted() {
     done
 }
 ext4_on() { mkfs.ext4 -q -F -b 4096 -E lazy_itable_init=0,lazy_journal_init=0,nodiscard "$1"; }
+programs_of() { case $1 in before*) echo "$WEFT_BEFORE" ;; *) echo "$WEFT_BIN" ;; esac; }
+start_weft() { start_server "$(programs_of "$1")/mount.weft" "$SOURCE" "$MNT" -f ${WEFT_OPTIONS:+-o "$WEFT_OPTIONS"}; }
 up() {
     DEVICE=
-    case $1 in weft | ext4 | fuse2fs | pt-ext4) attach ;; esac
+    case $1 in weft | before | ext4 | fuse2fs | pt-ext4) attach ;; esac
     case $1 in
-    weft | ext4 | fuse2fs | weft-tmpfs | fuse2fs-tmpfs | pt-*) printf 'mount %s\n' "$MNT" >>"$SCRATCH/state" ;;
+    weft | before | ext4 | fuse2fs | *-tmpfs | pt-*) printf 'mount %s\n' "$MNT" >>"$SCRATCH/state" ;;
     *) fail "unknown file system $1" ;;
     esac
     case $1 in
-    weft | weft-tmpfs)
+    weft | before | weft-tmpfs | before-tmpfs)
         SOURCE=$DEVICE
-        if [ "$1" = weft-tmpfs ]; then image_in_memory; fi
-        "$WEFT_BIN/mkfs.weft" --force --nodiscard "$SOURCE" >/dev/null || return
-        start_server "$WEFT_BIN/mount.weft" "$SOURCE" "$MNT" -f ${WEFT_OPTIONS:+-o "$WEFT_OPTIONS"} ;;
+        case $1 in *-tmpfs) image_in_memory ;; esac
+        "$(programs_of "$1")/mkfs.weft" --force --nodiscard "$SOURCE" >/dev/null || return
+        start_weft "$1" ;;
     ext4)
         ext4_on "$DEVICE" && mount -t ext4 "$DEVICE" "$MNT"
         return ;;
@@ -189,7 +191,7 @@ remount() {
     local waited=0
     while [ -n "$SERVER_PID" ] && kill -0 "$SERVER_PID" 2>/dev/null && [ $waited -lt 300 ]; do sleep 0.1; waited=$((waited + 1)); done
     case $1 in
-    weft | weft-tmpfs) start_server "$WEFT_BIN/mount.weft" "$SOURCE" "$MNT" -f ${WEFT_OPTIONS:+-o "$WEFT_OPTIONS"} ;;
+    weft | before | weft-tmpfs | before-tmpfs) start_weft "$1" ;;
     ext4) mount -t ext4 "$DEVICE" "$MNT"; return ;;
     fuse2fs | fuse2fs-tmpfs) start_server fuse2fs "$SOURCE" "$MNT" -f -o allow_other,default_permissions ;;
     pt-tmpfs) start_server "$(passthrough_ll)" -f -o "source=$memory/backing,allow_other,default_permissions" "$MNT" ;;
@@ -205,7 +207,7 @@ remount() {
 for round in $(seq "$ROUNDS"); do
     for fs in $FS; do
         case $fs in
-        weft*) [ -x "$WEFT_BIN/mount.weft" ] || { say "no $WEFT_BIN/mount.weft: only the peers are measured"; continue; } ;;
+        weft* | before*) [ -x "$(programs_of "$fs")/mount.weft" ] || { say "no $(programs_of "$fs")/mount.weft: $fs is not measured"; continue; } ;;
         fuse2fs*) command -v fuse2fs >/dev/null || { say "no fuse2fs"; continue; } ;;
         esac
         say "round $round: $fs"
