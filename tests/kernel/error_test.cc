@@ -54,7 +54,8 @@ TEST(Error, CopyHasItsOwnMessage) {
   first = Error(Errc::kBusy, "second");
   EXPECT_EQ(copy.message(), "first");
   EXPECT_EQ(copy, Errc::kIo);
-  copy = copy;  // NOLINT: to itself, on purpose
+  const Error& itself = copy;
+  copy = itself;
   EXPECT_EQ(copy.message(), "first");
 }
 

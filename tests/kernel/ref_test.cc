@@ -28,7 +28,8 @@ TEST(Ref, ObjectLivesAsLongAsTheLastRef) {
     EXPECT_EQ(alive, 1);
     Ref<Counted> third = std::move(second);
     EXPECT_EQ(third->ref_count(), 1u);
-    third = third;  // NOLINT: to itself, on purpose
+    const Ref<Counted>& itself = third;
+    third = itself;
     EXPECT_EQ(alive, 1);
   }
   EXPECT_EQ(alive, 0);
