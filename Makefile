@@ -46,6 +46,7 @@ package_groups := $(strip build \
   $(if $(filter lint% format check asan tsan ubsan fuzz,$(GOALS))$(filter asan tsan ubsan fuzz,$(FLAVOUR)),lint) \
   $(if $(filter coverage,$(FLAVOUR) $(GOALS)),coverage) \
   $(if $(filter e2e,$(GOALS)),e2e) \
+  $(if $(filter heap-programs,$(GOALS)),programs) \
   $(if $(filter bench%,$(GOALS)),bench))
 space := $(subst ,, )
 ifneq ($(building),)
@@ -239,7 +240,11 @@ $(B)/unit/tools: | $(PROGRAMS)
 $(B)/unit/mem: | $(if $(sanitize.$(FLAVOUR)),,$(SHARED_MEM) $(call archive,malloc) $(PRELOADED))
 
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call object,tests/fuzz/replay.cc)) $(test_archives)
-	$(call link,$(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer))
+	$(call link,$(fuzz_link))
+fuzz_link = $(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer)
+# The heap's stands on two floors only.
+$(B)/fuzz/heap: $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call object,tests/fuzz/replay.cc)) $(mem_archives)
+	$(call link,$(fuzz_link))
 
 $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,bench) $(test_archives)
 	$(call link,-lbenchmark)
@@ -289,6 +294,10 @@ HEAP_STEPS ?= 5000000
 .PHONY: heap-long
 heap-long: $(B)/unit/mem  ## the heap beside its model for HEAP_STEPS (five million) random calls, and as many handed between threads (WEFT_TEST_SEED)
 	@WEFT_HEAP_STEPS=$(HEAP_STEPS) $< --gtest_filter='HeapModel.*:HeapThreads.BlocksHandedToOthers*'
+
+.PHONY: heap-programs
+heap-programs: $(SHARED_MEM) $(PRELOADED)  ## redis, sqlite3, python3, g++, node, git and postgres with our heap preloaded: the same output, and time and peak beside glibc's (PROGRAM_LOADS, ROUNDS)
+	@WEFT_BUILD=$(CURDIR)/$(B) bash tests/preload/programs.sh $(PROGRAM_LOADS)
 
 .PHONY: heap-misuse
 heap-misuse: $(B)/unit/mem  ## every kind of misuse of the heap in a process of its own, in hardened and in fast mode, counted
