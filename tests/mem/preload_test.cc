@@ -41,22 +41,9 @@ class Preload : public ::testing::Test {
     if (!std::filesystem::exists(build_folder() / "lib/libweft-mem.so")) {
       GTEST_SKIP() << "libweft-mem.so is not built beside this: a sanitizer brings a malloc of its own";
     }
-    folder_ = std::filesystem::temp_directory_path() / ("weft-preload." + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   // Whether the program is there; without it the test is skipped.
   static bool have(const std::string& program) { return shell("command -v " + program).status == 0; }
-  void same_with_and_without(const std::string& command) {
-    const Outcome without = shell("cd " + folder_.string() + " && " + command);
-    const Outcome with = preloaded("sh -c 'cd " + folder_.string() + " && " + command + "'");
-    EXPECT_EQ(without.status, 0) << without.said;
-    EXPECT_EQ(with.status, without.status) << with.said;
-    EXPECT_EQ(with.said, without.said);
-  }
-
-  std::filesystem::path folder_;
 };
 
 TEST_F(Preload, TheRulesOfTheManualsHold) {
@@ -145,47 +132,39 @@ TEST_F(Preload, AMallocTakesTwelveInstructionsAndAFreeSixteen) {
   }
 }
 
-TEST_F(Preload, Python3SaysTheSame) {
-  if (!have("/usr/bin/python3")) GTEST_SKIP() << "no python3 here";
-  same_with_and_without(
-      "/usr/bin/python3 -c \"import json, threading; d = {str(i): list(range(i % 50)) for i in range(20000)}; s = "
-      "json.dumps(d); "
-      "ts = [threading.Thread(target=json.loads, args=(s,)) for _ in range(4)]; [t.start() for t in ts]; [t.join() for "
-      "t in ts]; "
-      "print(len(s), hash(len(json.loads(s))))\"");
+// A slice of `make heap-programs`.
+class PreloadedProgram : public Preload, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(PreloadedProgram, SaysTheSameAsWithout) {
+  const Outcome end = shell("cd " + (build_folder() / "../..").string() + " && QUICK=1 WEFT_BUILD=" + build_folder().string() +
+                            " bash tests/preload/programs.sh " + GetParam());
+  if (end.status == 77) GTEST_SKIP() << end.said;
+  EXPECT_EQ(end.status, 0) << end.said;
 }
 
-TEST_F(Preload, Sqlite3SaysTheSame) {
-  if (!have("sqlite3")) GTEST_SKIP() << "no sqlite3 here";
-  same_with_and_without(
-      "rm -f t.db && sqlite3 t.db \"create table t(a integer primary key, b text); with recursive n(i) as (select 1 "
-      "union all select "
-      "i+1 from n where i < 50000) insert into t select i, hex(i*7919) from n; create index x on t(b); select "
-      "count(*), "
-      "sum(length(b)), max(b) from t; delete from t where a % 3 = 0; vacuum; select count(*) from t;\"");
-}
-
-TEST_F(Preload, GitSaysTheSame) {
-  if (!have("git")) GTEST_SKIP() << "no git here";
-  same_with_and_without(
-      "rm -rf r && git init -q r && cd r && for i in $(seq 50); do seq $i 2000 > f$i; done && git add -A && "
-      "GIT_AUTHOR_DATE=2026-01-01T00:00:00Z GIT_COMMITTER_DATE=2026-01-01T00:00:00Z git -c user.name=a -c "
-      "user.email=a@b commit -qm one && git gc -q && git fsck && "
-      "git log --format=%H && git diff --stat HEAD");
-}
-
-TEST_F(Preload, GxxMakesTheSameObject) {
-  if (!have("g++")) GTEST_SKIP() << "no g++ here";
-  same_with_and_without(
-      "printf \"#include <map>\\n#include <string>\\nint f() { std::map<std::string, int> m; return m.size(); }\\n\" > "
-      "t.cc && "
-      "g++ -std=c++20 -O1 -c t.cc -o t.o && sha256sum t.o");
-}
+INSTANTIATE_TEST_SUITE_P(All, PreloadedProgram, ::testing::Values("redis", "sqlite3", "python3", "gxx", "node", "git", "postgres"),
+                         [](const auto& of) { return of.param; });
 
 TEST_F(Preload, UnderALimitOfAddressSpaceProgramsRun) {
   if (!have("sqlite3")) GTEST_SKIP() << "no sqlite3 here";
   const Outcome end = preloaded("sh -c 'ulimit -v 200000; sqlite3 :memory: \"select 6*7\"'");
   EXPECT_EQ(end.said, "42\n");
+}
+
+TEST_F(Preload, AProgramThatLimitsItselfHearsOfIt) {
+  if (!have("/usr/bin/python3")) GTEST_SKIP() << "no python3 here";
+  const Outcome end = preloaded(
+      "env PYTHONMALLOC=malloc /usr/bin/python3 -c \"\n"
+      "import resource, threading\n"
+      "resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))\n"
+      "blocks = []\n"
+      "try:\n"
+      "  while True: blocks.append(bytearray(100000))\n"
+      "except MemoryError: print('no memory', 100 < len(blocks) * 100000 >> 20 < 300)\n"
+      "blocks.clear()\n"
+      "print(len(bytearray(20 << 20)))\"");
+  EXPECT_EQ(end.said, "no memory True\n20971520\n");
+  EXPECT_EQ(end.status, 0);
 }
 
 TEST_F(Preload, ATrivialProgramStaysSmall) {

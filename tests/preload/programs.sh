@@ -36,8 +36,8 @@ wait_until() {
 
 # --- Loads ---------------------------------------------------------------------------------------------------------
 
-all=(redis sqlite3 python3 g++ node git postgres)
-declare -A program=([redis]=redis-check-rdb [sqlite3]=sqlite3 [python3]=/usr/bin/python3 [g++]=g++ [node]=node [git]=git
+all=(redis sqlite3 python3 gxx node git postgres)
+declare -A program=([redis]=redis-check-rdb [sqlite3]=sqlite3 [python3]=/usr/bin/python3 [gxx]=g++ [node]=node [git]=git
   [postgres]=${bin:-/usr/lib/postgresql/15/bin}/postgres)
 
 sqlite3_load() {
@@ -65,7 +65,7 @@ python3_load() {
   # Its own small-object allocator would keep most of them away from malloc.
   export PYTHONMALLOC=malloc PYTHONHASHSEED=0
   local modules='test_json test_dict test_list test_bytes test_pickle test_re test_zlib test_gc test_threading test_weakref test_set test_array
-    test_memoryview test_unicode test_ast test_deque test_functools test_io test_sqlite3 test_thread test_itertools test_subprocess'
+    test_memoryview test_unicode test_ast test_deque test_functools test_thread test_itertools test_tokenize test_heapq test_sort'
   if [ -n "$QUICK" ] || ! /usr/bin/python3 -c 'import test.test_json' 2>/dev/null; then
     run /usr/bin/python3 -c "
 import json, threading
@@ -84,11 +84,11 @@ print(len(s), hash(s), json.loads(s) == d)"
   [ $status = 0 ] || { tail -n 30 log; return 1; }
 }
 
-g++_load() {
+gxx_load() {
   local i
   {
     echo '#include <bits/stdc++.h>'
-    for i in $(seq "$(slice 60 4)"); do
+    for i in $(seq "$(slice 60 1)"); do
       cat <<CODE
 std::size_t f$i(const std::string& text) {
   std::map<std::array<int, $i>, std::variant<int, std::string, std::vector<std::array<char, $i>>>> map;
@@ -106,7 +106,7 @@ CODE
     done
     [ -n "$QUICK" ] || echo 'bool matches(const std::string& s) { return std::regex_match(s, std::regex("(a|b)*c{2,3}[[:digit:]]+")); }'
   } >unit.cc
-  run g++ -std=c++20 -O2 -g -c unit.cc -o unit.o && sha256sum unit.o
+  run g++ -std=c++20 -O"$(slice 2 0)" -g -c unit.cc -o unit.o && sha256sum unit.o
 }
 
 node_load() {
