@@ -1,49 +1,28 @@
 // The heap in programs that know nothing of it: the same output with as without, and the rules of the manuals.
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <string>
+
+#include "tests/mem/commands.h"
 
 namespace weft::mem {
 namespace {
 
-std::filesystem::path build_folder() {
-  return std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path();
-}
-
-struct Outcome {
-  int status = -1;
-  std::string said;
-  bool operator==(const Outcome&) const = default;
-};
-
-Outcome shell(const std::string& command) {
-  std::FILE* pipe = popen(("{ " + command + "; } 2>&1 </dev/null").c_str(), "r");
-  Outcome end;
-  std::array<char, 4096> part;
-  while (const std::size_t count = std::fread(part.data(), 1, part.size(), pipe)) end.said.append(part.data(), count);
-  const int status = pclose(pipe);
-  if (WIFEXITED(status)) end.status = WEXITSTATUS(status);
-  return end;
-}
-
-Outcome preloaded(const std::string& command) {
-  return shell("LD_PRELOAD=" + (build_folder() / "lib/libweft-mem.so").string() + " timeout 120 " + command);
-}
+using test::build_folder;
+using test::have;
+using test::Outcome;
+using test::preload_library;
+using test::preloaded;
+using test::shell;
 
 class Preload : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(build_folder() / "lib/libweft-mem.so")) {
+    if (!std::filesystem::exists(preload_library())) {
       GTEST_SKIP() << "libweft-mem.so is not built beside this: a sanitizer brings a malloc of its own";
     }
   }
-  // Whether the program is there; without it the test is skipped.
-  static bool have(const std::string& program) { return shell("command -v " + program).status == 0; }
 };
 
 TEST_F(Preload, TheRulesOfTheManualsHold) {
@@ -53,13 +32,13 @@ TEST_F(Preload, TheRulesOfTheManualsHold) {
 }
 
 TEST_F(Preload, ItNeedsTheCLibraryAlone) {
-  const Outcome end = shell("readelf -d " + (build_folder() / "lib/libweft-mem.so").string() + " | grep -c NEEDED");
+  const Outcome end = shell("readelf -d " + preload_library() + " | grep -c NEEDED");
   EXPECT_EQ(end.said, "1\n");
 }
 
 TEST_F(Preload, EverythingThatGlibcExportsOfMallocIsThere) {
   const Outcome end =
-      shell("nm -D --defined-only " + (build_folder() / "lib/libweft-mem.so").string() + " | cut -d' ' -f3");
+      shell("nm -D --defined-only " + preload_library() + " | cut -d' ' -f3");
   for (const char* name : {"malloc",
                            "free",
                            "calloc",
@@ -114,7 +93,7 @@ TEST_F(Preload, EverythingThatGlibcExportsOfMallocIsThere) {
 // The fast paths, counted in what the compiler made of them: from the first instruction to the first return.
 std::size_t instructions_to_return(const std::string& function) {
   const Outcome end =
-      shell("objdump -d --no-show-raw-insn " + (build_folder() / "lib/libweft-mem.so").string() + " | awk '/<" +
+      shell("objdump -d --no-show-raw-insn " + preload_library() + " | awk '/<" +
             function + ">:/ { on = 1; next } on && NF { n++; if ($2 == \"ret\") { print n; exit } }'");
   return end.said.empty() ? 0 : std::stoul(end.said);
 }
@@ -174,7 +153,7 @@ TEST_F(Preload, ATrivialProgramStaysSmall) {
     return end.said.empty() ? 0L : std::stol(end.said);
   };
   const long without = peak("A=b");
-  const long with = peak("LD_PRELOAD=" + (build_folder() / "lib/libweft-mem.so").string());
+  const long with = peak("LD_PRELOAD=" + preload_library());
   EXPECT_GT(without, 0);
   EXPECT_LT(with, without + 1300);
 }
