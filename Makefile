@@ -12,6 +12,7 @@
 #   tests/fuzz/*_fuzz.cc                          -> fuzz/<name>: a replay of its corpus here, libFuzzer in the fuzz flavour
 #   tests/bench/*_bench.cc                        -> bench/<name>; tests/e2e/*.cc -> tests/e2e/<name>, stand-alone helpers
 #   tests/preload/*.cc                            -> tests/preload/<name>, stand-alone: the heap is preloaded into them
+#   tests/trace/record.cc, replay.cc              -> lib/trace-record.so, tests/trace/replay
 #   tests/support/*.cc                            -> lib/libweft-support.a, linked into all tests
 # A change of flags or of a folder's list of files rebuilds what depends on it.
 
@@ -46,6 +47,7 @@ package_groups := $(strip build \
   $(if $(filter lint% format check asan tsan ubsan fuzz,$(GOALS))$(filter asan tsan ubsan fuzz,$(FLAVOUR)),lint) \
   $(if $(filter coverage,$(FLAVOUR) $(GOALS)),coverage) \
   $(if $(filter e2e,$(GOALS)),e2e) \
+  $(if $(filter heap-programs,$(GOALS)),programs) \
   $(if $(filter bench%,$(GOALS)),bench))
 space := $(subst ,, )
 ifneq ($(building),)
@@ -139,7 +141,7 @@ BENCHES := $(bench_sources:tests/bench/%_bench.cc=$(B)/bench/%)
 PRELOADED := $(patsubst %.cc,$(B)/%,$(wildcard tests/preload/*.cc))
 E2E_HELPERS := $(patsubst tests/e2e/%.cc,$(B)/tests/e2e/%,$(wildcard tests/e2e/*.cc))
 
-OBJECTS := $(call object,$(sources.malloc) $(enumerator_source) $(wildcard tests/e2e/*.cc tests/preload/*.cc) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
+OBJECTS := $(call object,$(sources.malloc) $(enumerator_source) $(wildcard tests/e2e/*.cc tests/preload/*.cc) tests/trace/replay.cc $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) \
   $(wildcard tests/fuzz/replay.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part))))
 
 ifneq ($(building),)
@@ -207,6 +209,18 @@ $(SHARED_MEM): $(mem_pic_objects) $(B)/lists/mem $(B)/lists/malloc
 	$(call quiet,SO  )$(subst g++,gcc,$(subst clang++,clang,$(COMPILER))) -shared $(LDFLAGS) -Wl,-soname,libweft-mem.so -Wl,-z,defs -Wl,-z,now -o $@ $(filter %.o,$^)
 -include $(mem_pic_objects:.o=.d)
 
+# A recorder of a program's calls, for LD_PRELOAD, and what replays them (tests/trace/trace.h).
+TRACER := $(B)/lib/trace-record.so $(B)/tests/trace/replay
+$(B)/lib/trace-record.so: $(B)/pic/tests/trace/record.o
+	@mkdir -p $(@D)
+	$(call quiet,SO  )$(COMPILER) -shared $(LDFLAGS) -o $@ $<
+$(B)/pic/tests/trace/%.o: tests/trace/%.cc $(B)/flags
+	@mkdir -p $(@D)
+	$(call quiet,PIC )$(CXX) $(CPPFLAGS) $(CXXFLAGS) -fno-builtin -fPIC -c $< -o $@
+$(B)/tests/trace/%: $(B)/obj/tests/trace/%.o
+	$(link)
+-include $(B)/pic/tests/trace/record.d
+
 link = @mkdir -p $(@D); $(if $(V),set -x;,echo "  LINK  $(@:$(B)/%=%)";) \
   $(COMPILER) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1) $(LDLIBS) $(OPTIONAL_LIBS)
 
@@ -236,10 +250,14 @@ $(ENUMERATOR): $(call object,$(enumerator_source) $(filter-out %_test.cc,$(sourc
 # Tests of the tools call the programs themselves, and those of the heap preload it into others.
 $(B)/unit/tools: | $(PROGRAMS)
 # (A sanitizer has a malloc of its own.)
-$(B)/unit/mem: | $(if $(sanitize.$(FLAVOUR)),,$(SHARED_MEM) $(call archive,malloc) $(PRELOADED))
+$(B)/unit/mem: | $(if $(sanitize.$(FLAVOUR)),,$(SHARED_MEM) $(call archive,malloc) $(PRELOADED) $(TRACER))
 
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call object,tests/fuzz/replay.cc)) $(test_archives)
-	$(call link,$(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer))
+	$(call link,$(fuzz_link))
+fuzz_link = $(if $(filter fuzz,$(FLAVOUR)),-fsanitize=fuzzer)
+# The heap's stands on two floors only.
+$(B)/fuzz/heap: $(B)/fuzz/%: $(B)/obj/tests/fuzz/%_fuzz.o $(if $(filter fuzz,$(FLAVOUR)),,$(call object,tests/fuzz/replay.cc)) $(mem_archives)
+	$(call link,$(fuzz_link))
 
 $(B)/bench/%: $(B)/obj/tests/bench/%_bench.o $(call archive,bench) $(test_archives)
 	$(call link,-lbenchmark)
@@ -289,6 +307,10 @@ HEAP_STEPS ?= 5000000
 .PHONY: heap-long
 heap-long: $(B)/unit/mem  ## the heap beside its model for HEAP_STEPS (five million) random calls, and as many handed between threads (WEFT_TEST_SEED)
 	@WEFT_HEAP_STEPS=$(HEAP_STEPS) $< --gtest_filter='HeapModel.*:HeapThreads.BlocksHandedToOthers*'
+
+.PHONY: heap-programs
+heap-programs: $(SHARED_MEM) $(PRELOADED)  ## redis, sqlite3, python3, g++, node, git and postgres with our heap preloaded: the same output, and time and peak beside glibc's (PROGRAM_LOADS, ROUNDS)
+	@WEFT_BUILD=$(CURDIR)/$(B) bash tests/preload/programs.sh $(PROGRAM_LOADS)
 
 .PHONY: heap-misuse
 heap-misuse: $(B)/unit/mem  ## every kind of misuse of the heap in a process of its own, in hardened and in fast mode, counted
@@ -362,7 +384,7 @@ $(B)/lint/%.ok: % $(B)/flags
 
 # Every source is known to this file: a test in a folder that nobody builds would pass forever.
 known_sources := $(sources.malloc) $(enumerator_source) $(main_sources) $(subcommand_sources) $(fuzz_sources) $(bench_sources) tests/fuzz/replay.cc \
-  $(wildcard tests/e2e/*.cc tests/preload/*.cc tests/library/*.cc tests/bench/peers/*.cc sched/examples/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
+  $(wildcard tests/e2e/*.cc tests/preload/*.cc tests/trace/*.cc tests/library/*.cc tests/bench/peers/*.cc sched/examples/*.cc) $(foreach part,$(LAYERS) tools support bench $(TEST_AREAS:%=test_%),$(sources.$(part)))
 lint-listed:  ## sources and tests that nothing builds
 	@lost='$(filter-out $(known_sources),$(shell find . -name '*.cc' -not -path './build/*' -not -path './.*' | sed 's,^\./,,'))'; \
 	for source in $$lost; do echo "$$source: no rule of the Makefile builds it"; done; [ -z "$$lost" ]
@@ -411,7 +433,7 @@ bench: tools benches  ## all benchmarks of tests/bench; make bench-NAME runs tes
 bench-sched: tests/bench/sched.sh $(SCHED_BENCHES)  ## the scheduler beside Boost.Fiber, oneTBB, Go and threads (QUICK=1: a look at whether it works)
 	@bash $<
 
-bench-mem: tests/bench/mem.sh $(PRELOADED) $(SHARED_MEM)  ## the heap beside glibc's, jemalloc, mimalloc and tcmalloc (QUICK=1, ROUNDS, LOADS)
+bench-mem: tests/bench/mem.sh $(PRELOADED) $(SHARED_MEM) $(TRACER)  ## the heap beside glibc's, jemalloc, mimalloc and tcmalloc (QUICK=1, ROUNDS, LOADS)
 	@WEFT_BUILD=$(CURDIR)/$(B) bash $<
 
 bench-%: tests/bench/%.sh tools benches

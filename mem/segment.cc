@@ -64,13 +64,35 @@ bool commit_exactly(Segment& segment, std::size_t end) noexcept {
   return true;
 }
 
+void unreserve_between(const void* array, std::size_t from, std::size_t to) noexcept {
+  if (from < to) system::unreserve(static_cast<std::byte*>(const_cast<void*>(array)) + from, to - from);
+}
+
+// The address space that was never used goes back, of the arrays as well.
+void cut_to_committed(Segment& segment) noexcept {
+  const Layout before = layout_of(segment.units);
+  const Layout after = layout_of(segment.committed);
+  const std::size_t units = segment.units;
+  segment.units = static_cast<std::size_t>(segment.committed);
+  if (&segment == segments) std::atomic_ref(first_units).store(segment.units, std::memory_order_relaxed);
+  unreserve_between(segment.map, after.map_bytes, before.map_bytes);
+  unreserve_between(segment.dirty, after.dirty_bytes, before.dirty_bytes);
+  unreserve_between(segment.descriptors, after.descriptor_bytes, before.descriptor_bytes);
+  unreserve_between(segment.base, segment.units * kUnitBytes, units * kUnitBytes);
+}
+
 }  // namespace
 
 bool commit_to(Segment& segment, std::size_t end) noexcept {
   if (end <= segment.committed) return true;
   if (end > segment.units) return false;
+  // Of a mapping that is there already the kernel asks no more whether it is within the limit.
+  if (segment.units * kUnitBytes > system::address_space_limit()) {
+    cut_to_committed(segment);
+    return false;
+  }
   const std::size_t step = std::clamp<std::size_t>(segment.committed / 2, kFirstStep, kLargestStep);
-  const std::size_t wished = std::min(std::max(end, segment.committed + step), segment.units);
+  const std::size_t wished = std::min<std::size_t>(std::max(end, segment.committed + step), segment.units);
   return commit_exactly(segment, wished) || (wished > end && commit_exactly(segment, end));
 }
 

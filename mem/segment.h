@@ -1,7 +1,8 @@
 // mem/segment.h - reserved address space, and the flat map from any address in it to what lies there. Internal.
 //
 // One segment of 1 TiB holds everything, unless the address space is limited (RLIMIT_AS) or the kernel refuses: then there are
-// several smaller ones, and only the first is found by the short way. Of a segment nothing is touched before it is used:
+// several smaller ones, and only the first is found by the short way. A limit that is set later is seen when the heap grows next: then
+// the segment gives back the address space that it has not used. Of a segment nothing is touched before it is used:
 //
 //     | map: 8 bytes a unit | dirty: 1 bit | descriptors: 64 bytes | data: 16 KiB a unit, aligned to 2 MiB |
 //
@@ -28,7 +29,7 @@ inline constexpr std::uintptr_t kTagMask = 0xff;  // heaps are aligned to 256
 
 struct Segment {
   std::byte* base = nullptr;  // of the data
-  std::size_t units = 0;      // reserved
+  Counter units;              // reserved
   std::atomic<std::uintptr_t>* map = nullptr;
   Descriptor* descriptors = nullptr;
   std::uint64_t* dirty = nullptr;  // units of free runs that may have pages

@@ -1,7 +1,8 @@
 #!/bin/bash
 # mem.sh - the heap beside glibc's, Debian's jemalloc, mimalloc and tcmalloc: CPU time (user + system) and peak memory.
 #
-# Every load of tests/preload/load.cc on each heap in turn, ROUNDS (3) times; the least counts. Ends with geometric means against
+# Every load of tests/preload/load.cc, and the calls of some real programs as tests/trace/record.sh has recorded them here (trace-NAME; kept in
+# build/traces until they are removed), on each heap in turn, ROUNDS (3) times; the least counts. Ends with geometric means against
 # jemalloc, below 1 is better. LOADS names some; QUICK=1 runs each once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,11 +17,20 @@ for heap in "${heaps[@]}"; do
 done
 rounds=${ROUNDS:-3}
 if [ -n "${QUICK:-}" ]; then rounds=1; fi
-read -ra loads <<<"${LOADS:-$("$load" | tr '\n' ' ')}"
+traces=$(dirname "$build")/traces
+case "${LOADS:-trace-}" in *trace-*) WEFT_BUILD=$build bash tests/trace/record.sh "$traces" >&2 ;; esac
+read -ra loads <<<"${LOADS:-$("$load" | tr '\n' ' ') $(cd "$traces" && for each in *.trace; do echo -n "trace-${each%.trace} "; done)}"
+# Of traces five times over, so that each takes some tenths of a second.
+run() {
+  case $1 in
+    trace-*) timeout 120 "$build/tests/trace/replay" run "$traces/${1#trace-}.trace" 5 ;;
+    *) timeout 120 "$load" "$1" ;;
+  esac
+}
 for name in "${loads[@]}"; do
   for round in $(seq "$rounds"); do
     for heap in "${heaps[@]}"; do
-      echo "$name $heap $(LD_PRELOAD=${preload[$heap]} timeout 120 "$load" "$name")"
+      echo "$name $heap $(LD_PRELOAD=${preload[$heap]} run "$name")"
     done
   done
 done | awk -v heaps="${heaps[*]}" -f tests/bench/mem_table.awk

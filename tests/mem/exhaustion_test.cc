@@ -5,8 +5,12 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "kernel/random.h"
@@ -24,10 +28,48 @@ constexpr bool kSanitized = false;
 namespace weft::mem {
 namespace {
 
+// A control group with a limit of memory, of either version; gone with this. Empty path: none can be made here.
+class MemoryGroup {
+ public:
+  explicit MemoryGroup(std::size_t limit_bytes) {
+    for (const auto& [root, limit] : {std::pair{"/sys/fs/cgroup", "memory.max"},
+                                      std::pair{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}}) {
+      const std::filesystem::path folder = std::filesystem::path(root) / ("weft-test." + std::to_string(getpid()));
+      std::error_code refused;
+      if (!std::filesystem::create_directory(folder, refused)) continue;
+      if (std::filesystem::exists(folder / limit) && write(folder / limit, std::to_string(limit_bytes))) {
+        path_ = folder;
+        return;
+      }
+      std::filesystem::remove(folder, refused);
+    }
+  }
+  ~MemoryGroup() {
+    std::error_code gone;
+    // Not remove_all(): its files are not ours to remove.
+    if (!path_.empty()) std::filesystem::remove(path_, gone);
+  }
+  MemoryGroup(const MemoryGroup&) = delete;
+  MemoryGroup& operator=(const MemoryGroup&) = delete;
+
+  explicit operator bool() const { return !path_.empty(); }
+  // The caller is in it from now on, and so are its children.
+  [[nodiscard]] bool enter() const { return write(path_ / "cgroup.procs", std::to_string(getpid())); }
+
+ private:
+  static bool write(const std::filesystem::path& file, const std::string& text) {
+    std::ofstream out(file);
+    out << text;
+    return static_cast<bool>(out.flush());
+  }
+  std::filesystem::path path_;
+};
+
 // A process of its own, by exec, so that its heap begins under the limit: "--gtest_filter" names the body.
-int status_of_body(const char* body, std::size_t limit_bytes) {
+int status_of_body(const char* body, std::size_t limit_bytes, const MemoryGroup* group = nullptr) {
   const pid_t child = fork();
   if (child == 0) {
+    if (group != nullptr && !group->enter()) _exit(126);
     const rlimit limit{.rlim_cur = limit_bytes, .rlim_max = limit_bytes};
     setrlimit(RLIMIT_AS, &limit);
     const std::string filter = std::string("--gtest_filter=") + body;
@@ -100,6 +142,76 @@ TEST(HeapExhaustion, UnderALimitOfAddressSpaceItFailsCleanlyAndGoesOn) {
   if (kSanitized) GTEST_SKIP() << "sanitizers reserve more address space than the limit";
   EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_FillsEmptiesAndFillsAgain", 400UL << 20), 0);
   EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_LeavesRoomForThreads", 300UL << 20), 0);
+}
+
+// A limit that comes when there is a heap already, with its terabyte of address space.
+void limit_from_now(int resource, std::size_t bytes) {
+  const rlimit limit{.rlim_cur = bytes, .rlim_max = bytes};
+  ASSERT_EQ(setrlimit(static_cast<__rlimit_resource_t>(resource), &limit), 0);
+}
+
+void fill_and_empty_within(std::size_t limit_bytes) {
+  for (const std::size_t size : {16UL, 3000UL, 100000UL, 5000000UL}) {
+    Node* chain = nullptr;
+    const std::size_t count = fill_memory(size, chain);
+    EXPECT_LT(count * size, limit_bytes) << size;
+    EXPECT_GT(count * size, limit_bytes / 4) << size;
+    EXPECT_TRUE(test::invariants_hold());
+    release_chain(chain);
+    heap_idle(SIZE_MAX);
+  }
+}
+
+TEST(HeapUnderLimit, DISABLED_SeesALimitOfAddressSpaceThatComesLater) {
+  std::vector<void*> blocks;
+  blocks.reserve(2000);
+  for (int i = 0; i < 2000; ++i) blocks.push_back(allocate(5000));
+  EXPECT_GT(gather_stats().reserved_bytes, 1UL << 38);
+  limit_from_now(RLIMIT_AS, 400UL << 20);
+  // The heap sees it when it grows, and then there is room for others: a stack of 8 MiB.
+  blocks.push_back(allocate(20UL << 20));
+  std::jthread([] { release(allocate(100)); }).join();
+  fill_and_empty_within(400UL << 20);
+  EXPECT_LT(gather_stats().reserved_bytes, 400UL << 20);
+  for (void* block : blocks) release(block);
+  EXPECT_TRUE(test::invariants_hold());
+}
+
+TEST(HeapUnderLimit, DISABLED_SeesALimitOfDataThatComesLater) {
+  void* block = allocate(100);
+  limit_from_now(RLIMIT_DATA, 200UL << 20);
+  fill_and_empty_within(200UL << 20);
+  release(block);
+}
+
+TEST(HeapExhaustion, ALimitThatComesLaterIsKeptToo) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers reserve more address space than the limit";
+  EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_SeesALimitOfAddressSpaceThatComesLater", RLIM_INFINITY), 0);
+  EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_SeesALimitOfDataThatComesLater", RLIM_INFINITY), 0);
+}
+
+// Of what the program holds, and not of what it held: sizes that come one after another would add up to four times the limit.
+TEST(HeapUnderLimit, DISABLED_KeepsTheMemoryOfAGroup) {
+  for (int round = 0; round < 3; ++round) {
+    for (const std::size_t size : {40UL, 1000UL, 9000UL, 40000UL, 300000UL, 3000000UL}) {
+      std::vector<void*> blocks((std::size_t{44} << 20) / size);
+      for (void*& block : blocks) {
+        block = allocate(size);
+        ASSERT_NE(block, nullptr);
+        std::memset(block, 1, size);
+      }
+      EXPECT_TRUE(test::invariants_hold());
+      for (void* block : blocks) release(block);
+    }
+  }
+}
+
+// The kernel ends who goes beyond; there is no answer that a program could hear.
+TEST(HeapExhaustion, InAGroupWithLittleMemoryItLivesOnWhatItsProgramHolds) {
+  if (kSanitized) GTEST_SKIP() << "sanitizers need more memory than the group has";
+  const MemoryGroup group(64UL << 20);
+  if (!group) GTEST_SKIP() << "no control group with a limit of memory can be made here (as root, with the memory controller)";
+  EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_KeepsTheMemoryOfAGroup", RLIM_INFINITY, &group), 0);
 }
 
 // Run by the test below, in processes whose heap is new: from the given call of the kernel on, all fail.
