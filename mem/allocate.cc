@@ -57,6 +57,11 @@ void* allocate_small(unsigned size_class) noexcept {
 void* allocate_run(std::size_t size, std::size_t align, bool zero) noexcept {
   if (is_hardened()) return allocate_hardened(size, align);
   if (size > kMaxRequest) return no_memory();
+  if (has_heap()) {
+    current_heap->relieve();
+  } else {
+    prepare_process();
+  }
   void* block = allocate_large(size, align, zero);
   if (block == nullptr && has_heap()) {
     current_heap->flush();

@@ -11,6 +11,7 @@ namespace weft::mem {
 class Counter {
  public:
   constexpr Counter() noexcept = default;
+  constexpr explicit Counter(std::size_t value) noexcept : value_(value) {}
   // NOLINTNEXTLINE(google-explicit-constructor): it stands for its value
   operator std::size_t() const noexcept { return value_.load(std::memory_order_relaxed); }
   Counter& operator=(std::size_t value) noexcept {

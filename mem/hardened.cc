@@ -2,7 +2,6 @@
 #include "mem/hardened.h"
 
 #include <sys/random.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +14,7 @@
 #include "mem/fatal.h"
 #include "mem/large.h"
 #include "mem/local_heap.h"
+#include "mem/options.h"
 #include "mem/page_runs.h"
 #include "mem/segment.h"
 #include "mem/system_memory.h"
@@ -57,14 +57,6 @@ std::uint64_t next_random() noexcept {
   return state.random;
 }
 
-// WEFT_HEAP among the environment's variables, with this word in it.
-bool asked_for(const char* word) noexcept {
-  for (char** each = environ; each != nullptr && *each != nullptr; ++each) {
-    if (std::strncmp(*each, "WEFT_HEAP=", 10) == 0) return std::strstr(*each + 10, word) != nullptr;
-  }
-  return false;
-}
-
 void decide() noexcept {
   const std::scoped_lock guard(state.lock);
   if (mode.load(std::memory_order_relaxed) != Mode::kUndecided) return;
@@ -72,7 +64,7 @@ void decide() noexcept {
   // A canary byte is never zero: the end of a text written one too far is the most frequent overflow.
   state.key |= 0x0101010101010101;
   state.random = state.key * 0x9e3779b97f4a7c15 | 1;
-  mode.store(asked_for("hardened") ? Mode::kOn : Mode::kOff, std::memory_order_release);
+  mode.store(options().hardened ? Mode::kOn : Mode::kOff, std::memory_order_release);
 }
 
 // By words where addresses are aligned: the same byte stands at every address with the same remainder.

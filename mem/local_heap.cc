@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "mem/heap_registry.h"
-#include "mem/page_runs.h"
 
 namespace weft::mem {
 
@@ -87,6 +86,7 @@ void* LocalHeap::refill(unsigned size_class) noexcept {
 }
 
 Descriptor* LocalHeap::next_slab(unsigned size_class) noexcept {
+  relieve();
   if (Descriptor* slab = pick(size_class); slab != nullptr) return slab;
   if (Descriptor* slab = heap_registry.adopt(size_class, *this); slab != nullptr) {
     ++counts_.slabs_adopted;

@@ -26,6 +26,7 @@
 
 #include "mem/counter.h"
 #include "mem/descriptor.h"
+#include "mem/page_runs.h"
 #include "mem/remote_free.h"
 #include "mem/segment.h"
 #include "mem/size_class.h"
@@ -83,6 +84,13 @@ class alignas(256) LocalHeap {
   void drain() noexcept;
   // Everything that only waits here goes where it belongs: batches, lists, empty slabs. O(classes + blocks in lists).
   void flush() noexcept;
+  // As flush(), once for each time the soft limit is passed (limits.h).
+  void relieve() noexcept {
+    if (const std::size_t passes = page_runs.soft_passes(); passes != passes_seen_) [[unlikely]] {
+      passes_seen_ = passes;
+      flush();
+    }
+  }
   // The owner goes: as flush(), and nobody owns it.
   void abandon() noexcept;
 
@@ -161,6 +169,7 @@ class alignas(256) LocalHeap {
  private:
   HeapCounts counts_;
   std::size_t limit_units_ = SIZE_MAX;
+  std::size_t passes_seen_ = 0;
   bool private_ = false;
   // In the middle of a change: what a fork() finds then is not used by the child.
   std::atomic<bool> changing_{false};

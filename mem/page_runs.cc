@@ -6,6 +6,8 @@
 #include <mutex>
 #include <new>
 
+#include "mem/keep_errno.h"
+#include "mem/line.h"
 #include "mem/system_memory.h"
 
 namespace weft::mem {
@@ -51,6 +53,59 @@ std::size_t PageRuns::bin_of(std::size_t units) noexcept {
 void PageRuns::count_live(std::ptrdiff_t units) noexcept {
   live_units_ += static_cast<std::size_t>(units);
   peak_units_ = std::max<std::size_t>(peak_units_, live_units_);
+  // A little below, so that what goes up and down at the limit passes it once.
+  if (above_soft_ && live_units_ <= soft_units_ - soft_units_ / 16) above_soft_ = false;
+}
+
+// Below the lower of both limits.
+std::size_t PageRuns::room() const noexcept {
+  const std::size_t limit = std::min<std::size_t>(soft_units_, hard_units_);
+  return limit - std::min<std::size_t>(limit, live_units_);
+}
+std::size_t PageRuns::budget() const noexcept { return std::min(policy_.budget(live_units_), room()); }
+bool PageRuns::due() const noexcept { return policy_.due(dirty_units_, live_units_) || dirty_units_ > room(); }
+
+bool PageRuns::refuses(std::size_t more_units) noexcept {
+  if (live_units_ + more_units <= hard_units_) [[likely]]
+    return false;
+  ++hard_refusals_;
+  return true;
+}
+
+// A limit has to be looked after.
+bool PageRuns::strained() const noexcept {
+  return dirty_units_ > room() || (live_units_ > soft_units_ && !above_soft_);
+}
+
+void PageRuns::obey_limits() noexcept {
+  std::size_t keep = 0;
+  bool first_pass = false;
+  {
+    const std::scoped_lock guard(lock_);
+    if (live_units_ > soft_units_ && !above_soft_) {
+      above_soft_ = true;
+      ++soft_passes_;
+      first_pass = soft_passes_ == 1;
+    }
+    keep = room();
+  }
+  if (first_pass) {
+    const KeepErrno keep_errno;
+    Line line;
+    line.add("weft heap: more than the soft limit of ").add_number(soft_units_ * kUnitBytes).add(" bytes is in use");
+    line.write_out();
+  }
+  purge_to(keep);
+}
+
+void PageRuns::set_limits(std::size_t soft_units, std::size_t hard_units) noexcept {
+  {
+    const std::scoped_lock guard(lock_);
+    soft_units_ = soft_units;
+    hard_units_ = hard_units;
+    above_soft_ = false;
+  }
+  obey_limits();
 }
 
 // Clears their bits, and says how many were set.
@@ -206,8 +261,16 @@ PageRuns::Run PageRuns::allocate_locked(std::size_t units, Kind kind, std::size_
 }
 
 PageRuns::Run PageRuns::allocate(std::size_t units, Kind kind, std::size_t align_bytes) noexcept {
-  const std::scoped_lock guard(lock_);
-  return allocate_locked(units, kind, std::max(align_bytes, kUnitBytes));
+  Run run;
+  {
+    const std::scoped_lock guard(lock_);
+    if (refuses(units)) return {};
+    run = allocate_locked(units, kind, std::max(align_bytes, kUnitBytes));
+    if (!strained()) [[likely]]
+      return run;
+  }
+  obey_limits();
+  return run;
 }
 
 void PageRuns::free(Descriptor& first, bool clean) noexcept {
@@ -216,13 +279,23 @@ void PageRuns::free(Descriptor& first, bool clean) noexcept {
     const std::size_t units = first.units;
     first.kind = Kind::kNone;
     release(segment_of(first), unit_of(first), units, clean);
-    if (!policy_.due(dirty_units_, live_units_)) return;
+    if (!due()) return;
   }
   purge_if_due();
 }
 
 bool PageRuns::grow(Descriptor& first, std::size_t units) noexcept {
-  const std::scoped_lock guard(lock_);
+  {
+    const std::scoped_lock guard(lock_);
+    if (refuses(units - first.units) || !grow_locked(first, units)) return false;
+    if (!strained()) [[likely]]
+      return true;
+  }
+  obey_limits();
+  return true;
+}
+
+bool PageRuns::grow_locked(Descriptor& first, std::size_t units) noexcept {
   Segment& segment = segment_of(first);
   const std::size_t begin = unit_of(first);
   const std::size_t end = begin + first.units;
@@ -254,7 +327,7 @@ void PageRuns::shrink(Descriptor& first, std::size_t units) noexcept {
     if (rest == 0) return;
     first.units = static_cast<std::uint32_t>(units);
     release(segment_of(first), unit_of(first) + units, rest, false);
-    if (!policy_.due(dirty_units_, live_units_)) return;
+    if (!due()) return;
   }
   purge_if_due();
 }
@@ -323,8 +396,8 @@ void PageRuns::purge_if_due() noexcept {
   std::size_t keep = 0;
   {
     const std::scoped_lock guard(lock_);
-    if (!policy_.due(dirty_units_, live_units_)) return;
-    keep = policy_.budget(live_units_);
+    if (!due()) return;
+    keep = budget();
   }
   purge_to(keep);
 }
@@ -340,7 +413,7 @@ std::size_t PageRuns::tick() noexcept {
   {
     const std::scoped_lock guard(lock_);
     if (!policy_.tick(now, live_units_) || dirty_units_ == 0) return 0;
-    keep = std::min(policy_.budget(live_units_), dirty_units_ * 3 / 4);
+    keep = std::min(budget(), dirty_units_ * 3 / 4);
   }
   return purge_to(keep);
 }

@@ -4,7 +4,7 @@
 //
 // Free runs lie in bins by length, those with pages that were used (dirty) apart from clean ones. A request takes the
 // shortest dirty run that fits, else the shortest clean one, else it goes past the frontier: a page that is already there costs
-// nothing, a new one 1.5 to 3 us. What to give back to the kernel and when is purge.h's.
+// nothing, a new one 1.5 to 3 us. What to give back to the kernel and when is purge.h's, unless a limit (limits.h) asks for more.
 // Invariants   P1  two free runs are never neighbours (but one may be away being purged)
 //              P2  dirty_units == set bits of `dirty` in all segments, and only units of free runs have theirs set
 //              P3  live_units == units of all runs that are not free
@@ -46,6 +46,14 @@ class PageRuns {
   // What decays with time; returns how many units went. Cheap when there is nothing to do.
   std::size_t tick() noexcept;
 
+  // In units; SIZE_MAX: none. See limits.h. Purges at once what is too much.
+  void set_limits(std::size_t soft_units, std::size_t hard_units) noexcept;
+  std::size_t soft_units() const noexcept { return soft_units_; }
+  std::size_t hard_units() const noexcept { return hard_units_; }
+  // How often live_units went past the soft limit, and how many requests the hard one refused.
+  std::size_t soft_passes() const noexcept { return soft_passes_; }
+  std::size_t hard_refusals() const noexcept { return hard_refusals_; }
+
   // Racy, for numbers.
   std::size_t live_units() const noexcept { return live_units_; }
   std::size_t dirty_units() const noexcept { return dirty_units_; }
@@ -75,6 +83,7 @@ class PageRuns {
 
   Descriptor* find(const Bins& bins, std::size_t units) noexcept;
   Run allocate_locked(std::size_t units, Kind kind, std::size_t align_bytes) noexcept;
+  bool grow_locked(Descriptor& first, std::size_t units) noexcept;
   Descriptor* from_frontier(std::size_t units) noexcept;
   Run use(Descriptor& run, std::size_t skip, std::size_t units, Kind kind) noexcept;
   void insert(Segment& segment, std::size_t first, std::size_t units) noexcept;
@@ -84,6 +93,14 @@ class PageRuns {
   void count_live(std::ptrdiff_t units) noexcept;
   std::size_t take_dirty(Segment& segment, std::size_t first, std::size_t units) noexcept;
   void release(Segment& segment, std::size_t first, std::size_t units, bool clean) noexcept;
+
+  // Dirty units that may stay.
+  std::size_t room() const noexcept;
+  std::size_t budget() const noexcept;
+  bool due() const noexcept;
+  bool refuses(std::size_t more_units) noexcept;
+  bool strained() const noexcept;
+  void obey_limits() noexcept;
 
   struct PurgeRound;
   bool collect(PurgeRound& round, std::size_t keep_units) noexcept;
@@ -96,6 +113,11 @@ class PageRuns {
   Counter dirty_units_;
   Counter peak_units_;
   PurgePolicy policy_;
+  Counter soft_units_{SIZE_MAX};
+  Counter hard_units_{SIZE_MAX};
+  Counter soft_passes_;
+  Counter hard_refusals_;
+  bool above_soft_ = false;
 };
 
 extern constinit PageRuns page_runs;

@@ -39,7 +39,7 @@ struct Line {
   const char* help;
 };
 
-constexpr std::size_t kLines = 16;
+constexpr std::size_t kLines = 20;
 std::array<Line, kLines> lines_of(const Stats& s) noexcept {
   return {{{"used_bytes", s.used_bytes, "gauge", "in the program's hands, as large as size classes make them"},
            {"small_bytes", s.small_bytes, "gauge", "of these, in slabs"},
@@ -56,7 +56,11 @@ std::array<Line, kLines> lines_of(const Stats& s) noexcept {
            {"slabs_made_total", s.slabs_made, "counter", "slabs that were made"},
            {"slabs_freed_total", s.slabs_freed, "counter", "slabs that were given back"},
            {"slabs_adopted_total", s.slabs_adopted, "counter", "slabs taken over from heaps without a thread"},
-           {"posts_total", s.posts, "counter", "batches of blocks freed for another heap"}}};
+           {"posts_total", s.posts, "counter", "batches of blocks freed for another heap"},
+           {"soft_limit_bytes", s.soft_limit_bytes, "gauge", "what live_bytes should stay below; 18446744073709551615: none"},
+           {"hard_limit_bytes", s.hard_limit_bytes, "gauge", "what live_bytes cannot exceed; 18446744073709551615: none"},
+           {"soft_limit_passed_total", s.soft_limit_passed, "counter", "how often the soft limit was passed"},
+           {"hard_limit_refused_total", s.hard_limit_refused, "counter", "requests that the hard limit refused"}}};
 }
 
 void add_text(Text& text, const Stats& stats) noexcept {
@@ -99,6 +103,11 @@ void add_prometheus(Text& text, const Stats& stats) noexcept {
 }
 
 }  // namespace
+
+ReportFormat report_format_of(std::string_view path) noexcept {
+  if (path.ends_with(".json")) return ReportFormat::kJson;
+  return path.ends_with(".prom") ? ReportFormat::kPrometheus : ReportFormat::kText;
+}
 
 std::size_t write_report(ReportFormat format, std::span<char> into) noexcept {
   const Stats stats = gather_stats();

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "mem/heap_registry.h"
+#include "mem/limits.h"
 #include "mem/page_runs.h"
 #include "mem/segment.h"
 #include "mem/thread_heap.h"
@@ -79,6 +80,10 @@ Stats gather_stats() noexcept {
     stats.slabs_adopted += counts.slabs_adopted;
     stats.posts += counts.posts;
   });
+  stats.soft_limit_bytes = limits().soft_bytes;
+  stats.hard_limit_bytes = limits().hard_bytes;
+  stats.soft_limit_passed = page_runs.soft_passes();
+  stats.hard_limit_refused = page_runs.hard_refusals();
   stats.idle_heaps = heap_registry.idle_count();
   return stats;
 }

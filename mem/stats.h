@@ -40,6 +40,11 @@ struct Stats {
   std::size_t slabs_freed = 0;
   std::size_t slabs_adopted = 0;
   std::size_t posts = 0;
+  // limits.h; SIZE_MAX: none.
+  std::size_t soft_limit_bytes = SIZE_MAX;
+  std::size_t hard_limit_bytes = SIZE_MAX;
+  std::size_t soft_limit_passed = 0;
+  std::size_t hard_limit_refused = 0;
   std::array<ClassStats, kClasses> classes;
 };
 

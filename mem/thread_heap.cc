@@ -7,6 +7,8 @@
 
 #include "mem/hardened.h"
 #include "mem/heap_registry.h"
+#include "mem/limits.h"
+#include "mem/options.h"
 
 namespace weft::mem {
 
@@ -48,6 +50,9 @@ void prepare_process() noexcept {
   if (prepared.load(std::memory_order_acquire) != 0) return;
   int none = 0;
   if (!prepared.compare_exchange_strong(none, 1, std::memory_order_acq_rel)) return;
+  const Options& asked = options();
+  if (asked.soft_bytes != kNoLimit || asked.hard_bytes != kNoLimit)
+    set_limits({.soft_bytes = asked.soft_bytes, .hard_bytes = asked.hard_bytes});
   const bool made = pthread_key_create(&key, &thread_ends) == 0;
   // glibc has room for the first handlers without allocating.
   pthread_atfork(&before_fork, &after_fork_in_parent, &after_fork_in_child);

@@ -15,6 +15,7 @@
 #include <cstdlib>
 
 #include "mem/allocate.h"
+#include "mem/interpose/process.h"
 #include "mem/keep_errno.h"
 
 #define WEFT_EXPORT [[gnu::visibility("default")]]
@@ -22,6 +23,8 @@
 namespace {
 
 using namespace weft::mem;
+
+[[gnu::used]] const char* const hooks = &process_hooks;
 
 // A power of two at least as large; 0: there is none.
 std::size_t rounded_align(std::size_t align) noexcept {
