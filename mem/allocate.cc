@@ -156,7 +156,8 @@ void release_other_sized(void* block, std::size_t size, std::size_t unit, std::u
 void* allocate_zeroed(std::size_t count, std::size_t size) noexcept {
   std::size_t bytes = 0;
   if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
-  if (bytes > kMaxSmall) return allocate_run(bytes, kUnitBytes, true);
+  // New pages are zero already.
+  if (bytes > kLeastRun) return allocate_run(bytes, kUnitBytes, true);
   void* block = allocate(bytes);
   if (block != nullptr) std::memset(block, 0, bytes);
   return block;
@@ -197,7 +198,9 @@ bool is_ours(const void* block) noexcept { return segment_with(block) != nullptr
 namespace {
 
 void* move_block(void* block, std::size_t old_size, std::size_t size) noexcept {
-  void* moved = allocate(size);
+  const bool grows = size > 2 * kLeastRun && size > old_size && !is_hardened();
+  void* moved = grows ? allocate_growing(size) : nullptr;
+  if (moved == nullptr) moved = allocate(size);
   if (moved == nullptr) return nullptr;
   std::memcpy(moved, block, std::min(old_size, size));
   release(block);

@@ -31,7 +31,7 @@ constinit LocalHeap owner;
 // States of a block; anything less is the size that was asked for.
 constexpr std::uint16_t kFreeBlock = 0xffff;
 constexpr std::uint16_t kQuarantined = 0xfffe;
-static_assert(kMaxSmall < kQuarantined);
+static_assert(kLeastRun < kQuarantined);
 
 constexpr std::size_t kQuarantine = 128;
 constexpr std::size_t kLargeQuarantine = 16;
@@ -270,7 +270,7 @@ bool on() noexcept {
 void* allocate(std::size_t size, std::size_t align) noexcept {
   // One byte of canary at least.
   const unsigned size_class =
-      size >= kMaxSmall || align > kUnitBytes ? kClasses : aligned_class(size + 1, std::max(align, kMinAlign));
+      size >= kLeastRun || align > kUnitBytes ? kClasses : aligned_class(size + 1, std::max(align, kMinAlign));
   return size_class < kClasses ? allocate_small(size, size_class) : allocate_guarded(size, std::max(align, kUnitBytes));
 }
 

@@ -44,12 +44,18 @@ void* Heap::allocate_aligned(std::size_t align, std::size_t size) noexcept {
   void* block = nullptr;
   const unsigned size_class =
       size > kMaxSmall || align > kUnitBytes ? kClasses : aligned_class(size, std::max(align, std::size_t{8}));
+  const auto take = [&]() noexcept -> void* {
+    if (size_class == kClasses)
+      return size <= kMaxRequest ? allocate_large(size, std::max(align, kUnitBytes), false, heap_) : nullptr;
+    void* listed = heap_->pop(size_class);
+    return listed != nullptr ? listed : heap_->refill(size_class);
+  };
   if (heap_->lock_private()) {
-    if (size_class < kClasses) {
-      block = heap_->pop(size_class);
-      if (block == nullptr) block = heap_->refill(size_class);
-    } else if (size <= kMaxRequest) {
-      block = allocate_large(size, std::max(align, kUnitBytes), false, heap_);
+    block = take();
+    if (block == nullptr) {
+      // What waits in lists of other classes counts as well.
+      heap_->flush();
+      block = take();
     }
     heap_->let_go();
   }

@@ -20,6 +20,11 @@ constexpr std::size_t kLeastMoved = std::size_t{128} << 10;
 constexpr int kMostMoved = 8192;
 constinit std::atomic<int> moved_runs{0};
 
+// What grows once grows again. Address space costs nothing, so a block that has to move gets as much of it behind it as lets it
+// become many times as long.
+constexpr std::size_t kRoomTimes = 32;
+constexpr std::size_t kMostRoom = (std::size_t{32} << 20) / kUnitBytes;
+
 constexpr std::size_t kMostBytes = std::size_t{1} << 47;
 
 std::size_t units_for(std::size_t bytes) noexcept { return (bytes + kUnitBytes - 1) / kUnitBytes; }
@@ -27,6 +32,24 @@ std::size_t whole_pages(std::size_t size) noexcept { return (size + kPageBytes -
 
 void set_entry(const Descriptor& run, std::uintptr_t entry) noexcept {
   segment_of(run).map[unit_of(run)].store(entry, std::memory_order_release);
+}
+
+}  // namespace
+
+namespace {
+
+PageRuns::Run run_with_room(std::size_t bytes) noexcept {
+  const std::size_t units = units_for(bytes);
+  const PageRuns::Run run = page_runs.allocate_with_room(units, std::min(units * kRoomTimes, kMostRoom), Kind::kLarge);
+  if (run.first != nullptr) run.first->roomy = true;
+  return run;
+}
+
+void* begin_block(Descriptor& run, std::size_t bytes) noexcept {
+  run.large.bytes = bytes;
+  run.large.heap.store(nullptr, std::memory_order_relaxed);
+  set_entry(run, kLargeEntry);
+  return start_of(run);
 }
 
 }  // namespace
@@ -41,17 +64,22 @@ void* allocate_large(std::size_t size, std::size_t align, bool zero, LocalHeap* 
     if (heap != nullptr) heap->discharge(units);
     return nullptr;
   }
-  run.first->large.bytes = bytes;
-  run.first->large.heap.store(heap, std::memory_order_relaxed);
+  void* block = begin_block(*run.first, bytes);
   if (heap != nullptr) {
+    run.first->large.heap.store(heap, std::memory_order_relaxed);
     run.first->next = heap->large_blocks;
     if (run.first->next != nullptr) run.first->next->prev = run.first;
     heap->large_blocks = run.first;
   }
-  set_entry(*run.first, kLargeEntry);
-  void* block = start_of(*run.first);
   if (zero && !run.zero) std::memset(block, 0, size);
   return block;
+}
+
+void* allocate_growing(std::size_t size) noexcept {
+  if (size > kMostBytes) return nullptr;
+  const std::size_t bytes = whole_pages(size);
+  const PageRuns::Run run = run_with_room(bytes);
+  return run.first == nullptr ? nullptr : begin_block(*run.first, bytes);
 }
 
 namespace {
@@ -62,6 +90,10 @@ void free_pages(Descriptor& run, bool clean) noexcept {
   if (run.moved) {
     clean = system::replace(start_of(run), run.units * kUnitBytes) || clean;
     moved_runs.fetch_sub(1, std::memory_order_relaxed);
+  } else if (run.roomy && !clean) {
+    const system::Range all{.start = start_of(run), .bytes = run.units * kUnitBytes};
+    system::purge(&all, 1);
+    clean = true;
   }
   page_runs.free(run, clean);
 }
@@ -91,9 +123,7 @@ namespace {
 
 void* move_to_longer(Descriptor& run, std::size_t bytes) noexcept {
   if (run.large.bytes < kLeastMoved || moved_runs.load(std::memory_order_relaxed) >= kMostMoved) return nullptr;
-  // What grows once grows again: half as much more address space, of which no page is touched, makes the next step free.
-  PageRuns::Run longer = page_runs.allocate(units_for(bytes + bytes / 2), Kind::kLarge);
-  if (longer.first == nullptr) longer = page_runs.allocate(units_for(bytes), Kind::kLarge);
+  const PageRuns::Run longer = run_with_room(bytes);
   if (longer.first == nullptr) return nullptr;
   void* to = start_of(*longer.first);
   // Whole units: a page left behind would be taken for zeros.
@@ -101,11 +131,9 @@ void* move_to_longer(Descriptor& run, std::size_t bytes) noexcept {
     page_runs.free(*longer.first);
     return nullptr;
   }
-  longer.first->large.bytes = bytes;
-  longer.first->large.heap.store(nullptr, std::memory_order_relaxed);
   longer.first->moved = true;
   moved_runs.fetch_add(1, std::memory_order_relaxed);
-  set_entry(*longer.first, kLargeEntry);
+  begin_block(*longer.first, bytes);
   free_pages(run, true);
   return to;
 }
@@ -123,7 +151,7 @@ void* resize_large(Descriptor& run, std::size_t size) noexcept {
     if (!page_runs.grow(run, units)) return move_to_longer(run, bytes);
   } else if (bytes < run.large.bytes && units < run.units) {
     // One that shrinks a lot has pages to give back, and a small block should not keep a unit.
-    if (size <= kMaxSmall) return nullptr;
+    if (size <= kLeastRun) return nullptr;
     if (heap != nullptr) heap->discharge(run.units - units);
     page_runs.shrink(run, units);
   }

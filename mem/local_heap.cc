@@ -34,7 +34,7 @@ class Changing {
 namespace {
 
 // Of so many units of a class in a row one slab at least is a probe.
-constexpr std::uint32_t kProbeUnits = 16;
+constexpr std::uint32_t kProbeUnits = 64;
 
 // The chain that waits at a slab, and its marks but kQueued go.
 std::uint64_t take_remote(Descriptor& slab, std::uint64_t keep) noexcept {

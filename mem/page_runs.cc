@@ -18,6 +18,8 @@ namespace {
 
 // Runs of one bin differ in length from 32 units on: so many are looked at before the next bin is taken.
 constexpr int kSearch = 8;
+// Runs longer than this are used from the end.
+constexpr std::size_t kRoomy = 64;
 
 template <typename Visit>
 void each_word(std::size_t first, std::size_t units, const Visit& visit) noexcept {
@@ -40,6 +42,30 @@ std::size_t last_with(const Segment& segment, std::size_t begin, std::size_t end
     end = (end - 1) / 64 * 64;
   }
   return begin;
+}
+
+// How many units of a run come before its first dirty one.
+std::size_t first_dirty(const Descriptor& run) noexcept {
+  const Segment& segment = segment_of(run);
+  const std::size_t begin = unit_of(run);
+  std::size_t unit = begin;
+  std::uint64_t word = segment.dirty[unit / 64] >> unit % 64;
+  while (word == 0 && unit < begin + run.units) {
+    unit = (unit / 64 + 1) * 64;
+    word = segment.dirty[unit / 64];
+  }
+  return std::min<std::size_t>(unit + static_cast<std::size_t>(std::countr_zero(word)) - begin, run.units);
+}
+
+// Where in a run to begin when there is a choice: on what is dirty, and in a long one at the end of it, or of all, because what
+// lies before may be about to grow.
+std::size_t best_skip(const Descriptor& run, std::size_t units) noexcept {
+  const std::size_t most = run.units - units;
+  if (!run.listed) return run.units > kRoomy ? most : 0;
+  if (run.units <= kRoomy) return std::min(first_dirty(run), most);
+  const std::size_t begin = unit_of(run);
+  const std::size_t end = last_with(segment_of(run), begin, begin + run.units, true) - begin;
+  return end - std::min(end, units);
 }
 
 }  // namespace
@@ -219,7 +245,9 @@ Descriptor* PageRuns::from_frontier(std::size_t units) noexcept {
   // Not in a bin: used at once.
   Descriptor& run = segment->descriptors[first];
   run.segment = static_cast<std::uint16_t>(segment - segments);
-  run.units = static_cast<std::uint32_t>(units);
+  // The run that lay there may be the longer one: find() does not look at all.
+  run.units = static_cast<std::uint32_t>(segment->frontier - first);
+  run.listed = last_with(*segment, first, segment->frontier, true) > first;
   return &run;
 }
 
@@ -242,20 +270,25 @@ PageRuns::Run PageRuns::use(Descriptor& run, std::size_t skip, std::size_t units
   return {.first = &first, .zero = dirty == 0};
 }
 
+// A run of at least so many units, in no bin any more. `listed` still says whether it is dirty. nullptr: no memory.
+Descriptor* PageRuns::take(std::size_t units) noexcept {
+  Descriptor* run = find(dirty_bins_, units);
+  if (run == nullptr) run = find(clean_bins_, units);
+  if (run == nullptr) return from_frontier(units);
+  remove(*run);
+  return run;
+}
+
 PageRuns::Run PageRuns::allocate_locked(std::size_t units, Kind kind, std::size_t align_bytes) noexcept {
   const std::size_t slack = align_bytes / kUnitBytes - 1;
-  Descriptor* run = find(dirty_bins_, units + slack);
-  if (run == nullptr) run = find(clean_bins_, units + slack);
-  if (run != nullptr) {
-    remove(*run);
-  } else {
-    run = from_frontier(units + slack);
-    if (run == nullptr) return {};
-  }
+  Descriptor* run = take(units + slack);
+  if (run == nullptr) return {};
   std::size_t skip = 0;
   if (slack > 0) {
     const auto at = reinterpret_cast<std::uintptr_t>(start_of(*run));
     skip = (((at + align_bytes - 1) & ~(align_bytes - 1)) - at) / kUnitBytes;
+  } else {
+    skip = best_skip(*run, units);
   }
   return use(*run, skip, units, kind);
 }
@@ -271,6 +304,18 @@ PageRuns::Run PageRuns::allocate(std::size_t units, Kind kind, std::size_t align
   }
   obey_limits();
   return run;
+}
+
+PageRuns::Run PageRuns::allocate_with_room(std::size_t units, std::size_t room, Kind kind) noexcept {
+  const std::scoped_lock guard(lock_);
+  // As much before: somebody may be growing there.
+  Descriptor* run = find(clean_bins_, units + 2 * room);
+  if (run != nullptr) {
+    remove(*run);
+  } else {
+    run = from_frontier(units + 2 * room);
+  }
+  return run != nullptr ? use(*run, room, units, kind) : allocate_locked(units, kind, kUnitBytes);
 }
 
 void PageRuns::free(Descriptor& first, bool clean) noexcept {

@@ -4,7 +4,9 @@
 //
 // Free runs lie in bins by length, those with pages that were used (dirty) apart from clean ones. A request takes the
 // shortest dirty run that fits, else the shortest clean one, else it goes past the frontier: a page that is already there costs
-// nothing, a new one 1.5 to 3 us. What to give back to the kernel and when is purge.h's, unless a limit (limits.h) asks for more.
+// nothing, a new one 1.5 to 3 us. For what is going to grow there is free address space behind (room): long runs are used
+// from their ends, so that it stays free. What to give back to the kernel and when is purge.h's, unless a limit (limits.h) asks
+// for more.
 // Invariants   P1  two free runs are never neighbours (but one may be away being purged)
 //              P2  dirty_units == set bits of `dirty` in all segments, and only units of free runs have theirs set
 //              P3  live_units == units of all runs that are not free
@@ -34,6 +36,9 @@ class PageRuns {
   // A run whose first unit is aligned to `align_units` (a power of two) from the segment's base, which is itself aligned to 2 MiB
   // (to a unit in small segments: `align_bytes` is exact). Fields of the descriptor are as new but for kind, segment and units.
   Run allocate(std::size_t units, Kind kind, std::size_t align_bytes = kUnitBytes) noexcept;
+  // A run behind which `room` more units are free for now, where address space allows it: grow() will find
+  // them.
+  Run allocate_with_room(std::size_t units, std::size_t room, Kind kind) noexcept;
   // Map entries are the caller's to clear before. `clean`: the pages are gone already.
   void free(Descriptor& first, bool clean = false) noexcept;
   // The run becomes longer where it is, if what follows is free.
@@ -82,6 +87,7 @@ class PageRuns {
   };
 
   Descriptor* find(const Bins& bins, std::size_t units) noexcept;
+  Descriptor* take(std::size_t units) noexcept;
   Run allocate_locked(std::size_t units, Kind kind, std::size_t align_bytes) noexcept;
   bool grow_locked(Descriptor& first, std::size_t units) noexcept;
   Descriptor* from_frontier(std::size_t units) noexcept;

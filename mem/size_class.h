@@ -1,6 +1,6 @@
 // mem/size_class.h - which sizes small blocks come in, and how many 16 KiB units a slab of each takes. Internal.
 //
-// 8 bytes, then steps of 16 to 128, then eight steps a doubling to 32 KiB: at most 12.5 % of a block is wasted, where four
+// 8 bytes, then steps of 16 to 128, then eight steps a doubling to 128 KiB: at most 12.5 % of a block is wasted, where four
 // steps (jemalloc, mimalloc) waste up to 25. Every size but the first is a multiple of 16, and a multiple of 4 KiB from 32 KiB
 // down as far as its doubling allows, so aligned requests find a class that is aligned by itself (aligned_class).
 // Tests: tests/mem/size_class_test.cc.
@@ -19,8 +19,10 @@ inline constexpr unsigned kUnitShift = 14;
 inline constexpr std::size_t kPageBytes = 4096;
 inline constexpr std::size_t kMinAlign = 16;
 
-inline constexpr std::size_t kMaxSmall = std::size_t{32} << 10;  // bytes; above it, runs of units
-inline constexpr unsigned kClasses = 1 + 8 + 8 * 8;
+inline constexpr std::size_t kMaxSmall = std::size_t{128} << 10;  // bytes; above it, runs of units
+inline constexpr unsigned kClasses = 1 + 8 + 8 * 10;
+// From here on a block can as well have a run of its own: where its pages are better new than used, or it has one already.
+inline constexpr std::size_t kLeastRun = std::size_t{32} << 10;
 
 // Sizes to this one find their class in a table, with one load and no arithmetic.
 inline constexpr std::size_t kTableMax = 1024;
@@ -68,10 +70,13 @@ constexpr unsigned aligned_class(std::size_t size, std::size_t align) noexcept {
   return c;
 }
 
-// Units of a slab: eight blocks where that fits into 128 KiB. What a slab's end cannot hold is never touched.
+// Units of a slab: eight blocks where that fits into 128 KiB, else as many as do. What a slab's end cannot hold is never touched.
 constexpr unsigned slab_units(unsigned size_class) noexcept {
-  const std::size_t units = (std::size_t{8} * kClassBytes[size_class] + kUnitBytes - 1) / kUnitBytes;
-  return static_cast<unsigned>(std::min(std::bit_ceil(units), std::size_t{8}));
+  constexpr std::size_t kMost = 8;
+  const std::size_t bytes = kClassBytes[size_class];
+  const std::size_t blocks = std::min(std::size_t{8}, kMost * kUnitBytes / bytes);
+  const std::size_t units = (blocks * bytes + kUnitBytes - 1) / kUnitBytes;
+  return static_cast<unsigned>(bytes > kLeastRun ? units : std::min(std::bit_ceil(units), kMost));
 }
 
 static_assert(kClassBytes[kClasses - 1] == kMaxSmall && class_of(kMaxSmall) == kClasses - 1);

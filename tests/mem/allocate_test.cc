@@ -179,7 +179,7 @@ TEST(Allocate, APointerThatIsNotOursIsHandedOn) {
 }
 
 TEST(AllocateDeathTest, AFreeOfWhatIsNotAllocatedSaysSo) {
-  void* large = allocate(100000);
+  void* large = allocate(200000);
   release(large);
   EXPECT_DEATH(release(large), "weft heap: free of an address at which nothing is allocated .freed before..: 0x");
   void* other = allocate(200000);

@@ -225,7 +225,7 @@ TEST(HeapUnderLimit, DISABLED_WorksWhileMappingsFail) {
   for (int i = 0; i < 4000; ++i) {
     void*& block = blocks[random.below(blocks.size())];
     release(block);
-    block = random.one_in(20) ? allocate(random.below(4000000)) : allocate(random.below(9000));
+    block = random.one_in(20) ? allocate(random.below(30000000)) : allocate(random.below(9000));
     if (block == nullptr) ++failed;
     if (block == nullptr || !random.one_in(4)) continue;
     void* moved = reallocate(block, random.below(3000000) + 1);

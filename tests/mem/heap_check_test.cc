@@ -59,7 +59,7 @@ TEST(HeapCheck, SeesAListThatRunsInACircle) {
 }
 
 TEST(HeapCheck, SeesAnEntryThatDoesNotFit) {
-  void* block = allocate(100000);
+  void* block = allocate(200000);
   Segment& segment = *segment_with(block);
   std::atomic<std::uintptr_t>& entry = segment.map[unit_at(segment, block)];
   entry = 0;
@@ -70,7 +70,7 @@ TEST(HeapCheck, SeesAnEntryThatDoesNotFit) {
 }
 
 TEST(HeapCheck, SeesADirtyUnitThatIsInUse) {
-  void* block = allocate(100000);
+  void* block = allocate(200000);
   Segment& segment = *segment_with(block);
   const std::size_t unit = unit_at(segment, block);
   segment.dirty[unit / 64] ^= std::uint64_t{1} << unit % 64;

@@ -5,11 +5,13 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "kernel/random.h"
 #include "mem/allocate.h"
+#include "mem/page_runs.h"
 #include "tests/mem/checked.h"
 
 namespace weft::mem {
@@ -38,21 +40,56 @@ TEST(Large, GrowsWhereItIsWhenWhatFollowsIsFree) {
   EXPECT_TRUE(invariants_hold());
 }
 
+// A block of one unit directly behind another, so that this one cannot grow. nullptr: something is there already.
+void* wall_behind(void* block) {
+  Segment& segment = *segment_with(block);
+  Descriptor& run = segment.descriptors[unit_at(segment, block)];
+  const std::size_t units = run.units;
+  if (!page_runs.grow(run, units + 1)) return nullptr;
+  run.units = static_cast<std::uint32_t>(units);
+  Descriptor& wall = (&run)[units];
+  ::new (&wall)
+      Descriptor{.kind = Kind::kLarge, .segment = run.segment, .units = 1, .lead = run.lead + run.units, .large = {}};
+  wall.large.bytes = kUnitBytes;
+  segment.map[unit_of(wall)] = kLargeEntry;
+  return start_of(wall);
+}
+
 TEST(Large, MovesPagesWhenItCannotGrow) {
-  void* block = allocate(1 << 20);
-  void* wall = allocate(64 << 10);
-  void* grown = block;
-  std::vector<void*> walls{wall};
+  void* grown = allocate(1 << 20);
+  std::vector<void*> walls;
   for (std::size_t size = 2 << 20; size <= std::size_t{64} << 20; size *= 2) {
     fill(grown, 1 << 20, size);
+    walls.push_back(wall_behind(grown));
+    void* before = grown;
     grown = reallocate(grown, size);
     ASSERT_NE(grown, nullptr);
+    EXPECT_NE(grown, before);
     ASSERT_TRUE(is_filled(grown, 1 << 20, size));
-    walls.push_back(allocate(64 << 10));
   }
   EXPECT_TRUE(invariants_hold());
   release(grown);
   for (void* each : walls) release(each);
+  EXPECT_TRUE(invariants_hold());
+}
+
+TEST(Large, WhatHasGrownHasRoomToGrowOn) {
+  void* grown = allocate(40000);
+  std::vector<void*> others;
+  grown = reallocate(grown, 100000);
+  void* const there = grown;
+  for (std::size_t size = 150000; size < 3000000; size += size / 2) {
+    others.push_back(allocate(1 + size / 2));
+    others.push_back(reallocate(allocate(40000), size));
+    grown = reallocate(grown, size);
+    EXPECT_EQ(grown, there);
+  }
+  release(grown);
+  // What grew goes back as it is freed: its pages were few, and are where nothing else is.
+  Segment& segment = *segment_with(there);
+  const std::size_t unit = unit_at(segment, there);
+  EXPECT_EQ(segment.dirty[unit / 64] >> unit % 64 & 1, 0U);
+  for (void* each : others) release(each);
   EXPECT_TRUE(invariants_hold());
 }
 
@@ -77,7 +114,7 @@ TEST(Large, WhereABlockMovedFromReadsAsZero) {
     void* block = allocate(20 * kUnitBytes);
     fill(block, 20 * kUnitBytes, 1);
     block = reallocate(block, 19 * kUnitBytes + 100);
-    void* wall = allocate(kUnitBytes * 3);
+    void* wall = wall_behind(block);
     void* moved = reallocate(block, 60 * kUnitBytes);
     auto* zeros = static_cast<unsigned char*>(allocate_zeroed(20 * kUnitBytes, 1));
     for (std::size_t i = 0; i < 20 * kUnitBytes; ++i) ASSERT_EQ(zeros[i], 0) << "at " << i << " in round " << round;
@@ -98,8 +135,8 @@ TEST(Large, ShrinkingGivesUnitsBack) {
 }
 
 TEST(Large, UsableSizeIsWholePages) {
-  void* block = allocate(40000);
-  EXPECT_EQ(usable_size(block), 40960U);
+  void* block = allocate(200000);
+  EXPECT_EQ(usable_size(block), 200704U);
   release(block);
 }
 

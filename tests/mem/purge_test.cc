@@ -24,10 +24,10 @@ std::size_t resident_bytes() {
   return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 }
 
-TEST(PurgePolicy, KeepsAMegabyteOrASixteenth) {
+TEST(PurgePolicy, KeepsAMegabyteOrAnEighth) {
   const PurgePolicy policy;
   EXPECT_EQ(policy.budget(0), PurgePolicy::kLeastUnits);
-  EXPECT_EQ(policy.budget(160000), 10000U);
+  EXPECT_EQ(policy.budget(80000), 10000U);
 }
 
 TEST(PurgePolicy, ARegrettedPurgeRaisesTheBudgetUpToThePeak) {
@@ -35,8 +35,10 @@ TEST(PurgePolicy, ARegrettedPurgeRaisesTheBudgetUpToThePeak) {
   policy.took_clean(10000, 10000);
   EXPECT_EQ(policy.budget(0), PurgePolicy::kLeastUnits) << "new memory is not regretted";
   policy.purged(9000);
-  policy.took_clean(9000, 9000);
-  EXPECT_EQ(policy.budget(0), 9000U);
+  policy.took_clean(1000, 9000);
+  EXPECT_EQ(policy.demand(), 2250U) << "four times as much, up to a quarter of what is there";
+  policy.took_clean(6750, 9000);
+  EXPECT_EQ(policy.budget(0), 9000U) << "then as much";
   EXPECT_EQ(policy.budget(8000), 2000U) << "no more than brings it to the peak, or a quarter of what is live";
 }
 

@@ -38,9 +38,11 @@ TEST(SizeClass, AlignedClassesAreAlignedAndNotLargerThanNeeded) {
   }
 }
 
-TEST(SizeClass, SlabsHoldFourBlocksAtLeast) {
+TEST(SizeClass, SlabsHoldFourBlocksAtLeastOrAsManyAsFit) {
   for (unsigned c = 0; c < kClasses; ++c) {
-    ASSERT_GE(slab_units(c) * kUnitBytes / kClassBytes[c], 4U) << kClassBytes[c];
+    const std::size_t blocks = slab_units(c) * kUnitBytes / kClassBytes[c];
+    ASSERT_GE(blocks, std::min(std::size_t{4}, 8 * kUnitBytes / kClassBytes[c])) << kClassBytes[c];
+    ASSERT_LT(slab_units(c) * kUnitBytes - blocks * kClassBytes[c], slab_units(c) * kUnitBytes / 4) << kClassBytes[c];
     // The count of a slab's blocks fits into 16 bits even where slabs have grown to eight units.
     ASSERT_LE(8 * kUnitBytes / kClassBytes[c], 65535U);
   }
