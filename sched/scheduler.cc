@@ -395,7 +395,7 @@ void Scheduler::watch() {
       any_awake = any_awake || !worker.asleep();
       if (switches == seen[i] && worker.current() != nullptr &&
           (worker.holds_back() || worker.has_woken() || worker.has_spawned() || classes_.has_any() ||
-           worker.timers_.earliest() <= now_ns()))
+           worker.timers_.any_due(now_ns())))
         stuck = true;
       seen[i] = switches;
       look_for_hog(hogs, *workers_[i]);
@@ -417,7 +417,7 @@ void Scheduler::watch() {
 void Scheduler::look_for_hog(HogWatch& hogs, Worker& worker) {
   const FiberState* running = worker.current();
   const bool others_wait = work_visible() || worker.holds_back() || !worker.inbox_.empty() ||
-                           worker.timers_.earliest() <= now_ns() || classes_.has_for(worker.index());
+                           worker.timers_.any_due(now_ns()) || classes_.has_for(worker.index());
   const auto name = [&](HogReport& report) {
     pool_->for_each([&](const FiberState& fiber) {
       if (&fiber != running) return;

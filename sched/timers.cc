@@ -6,6 +6,26 @@
 
 namespace weft::sched {
 
+void Timers::place_fresh(std::size_t index, const Entry& entry) noexcept {
+  fresh_[index] = entry;
+  entry.node->index = static_cast<std::uint32_t>(index) | kIsFresh;
+}
+
+void Timers::remove_fresh(std::size_t index) noexcept {
+  fresh_[index].node->index = TimerNode::kNone;
+  if (index != --fresh_count_) place_fresh(index, fresh_[fresh_count_]);
+}
+
+void Timers::sort_in_fresh(std::int64_t up_to_ns) noexcept {
+  for (std::size_t index = fresh_count_; index-- > 0;) {
+    const Entry entry = fresh_[index];
+    if (entry.at_ns > up_to_ns) continue;
+    remove_fresh(index);
+    heap_.push_back(entry);
+    sift_up(heap_.size() - 1, entry);
+  }
+}
+
 void Timers::place(std::size_t index, const Entry& entry) noexcept {
   heap_[index] = entry;
   entry.node->index = static_cast<std::uint32_t>(index);
@@ -49,34 +69,48 @@ void Timers::remove_at(std::size_t index) noexcept {
   }
 }
 
-void Timers::publish() noexcept {
-  const std::int64_t at_ns = heap_.empty() ? kNothing : heap_.front().at_ns;
-  if (at_ns != earliest_.load(std::memory_order_relaxed)) earliest_.store(at_ns, std::memory_order_release);
+std::int64_t Timers::publish() noexcept {
+  std::int64_t at_ns = heap_.empty() ? kNothing : heap_.front().at_ns;
+  for (std::size_t i = 0; i < fresh_count_; ++i) at_ns = std::min(at_ns, fresh_[i].at_ns);
+  if (at_ns != not_before()) not_before_.store(at_ns, std::memory_order_release);
+  return at_ns;
 }
 
 void Timers::arm(TimerNode& node, std::int64_t at_ns, Waiter& waiter) {
   const std::lock_guard guard(lock_);
+  if (fresh_count_ == kMostFresh) [[unlikely]]
+    sort_in_fresh(kNothing);
   node.waiter = &waiter;
-  const Entry entry{at_ns, armed_++, &node};
-  heap_.push_back(entry);
-  sift_up(heap_.size() - 1, entry);
-  publish();
+  place_fresh(fresh_count_++, {at_ns, armed_++, &node});
+  if (at_ns < not_before_.load(std::memory_order_relaxed)) not_before_.store(at_ns, std::memory_order_release);
 }
 
 void Timers::disarm(TimerNode& node) noexcept {
   const std::lock_guard guard(lock_);
-  if (node.index == TimerNode::kNone) return;
-  remove_at(node.index);
-  publish();
+  const std::uint32_t index = node.index;
+  if (index == TimerNode::kNone) return;
+  if ((index & kIsFresh) != 0) {
+    remove_fresh(index & ~kIsFresh);
+  } else {
+    remove_at(index);
+  }
+}
+
+std::int64_t Timers::earliest() noexcept {
+  if (not_before() == kNothing) return kNothing;
+  const std::lock_guard guard(lock_);
+  return publish();
 }
 
 std::size_t Timers::fire(std::int64_t now_ns) noexcept {
+  if (not_before() > now_ns) return 0;
   std::size_t fired = 0;
   std::array<Waiter*, 32> due;
   for (;;) {
     std::size_t count = 0;
     {
       const std::lock_guard guard(lock_);
+      sort_in_fresh(now_ns);
       while (count < due.size() && !heap_.empty() && heap_.front().at_ns <= now_ns) {
         Waiter* waiter = heap_.front().node->waiter;
         remove_at(0);

@@ -91,7 +91,7 @@ Outcome Waiter::park(const char* reason, Deadline deadline, bool cancellable, co
     park_thread(deadline);
   }
   word_.taken = false;
-  return static_cast<Outcome>(word_.word.load(std::memory_order_acquire) & WaitWord::kOutcome);
+  return outcome();
 }
 
 void Waiter::park_fiber(const char* reason, Deadline deadline, const void* on) noexcept {
@@ -107,7 +107,8 @@ void Waiter::park_fiber(const char* reason, Deadline deadline, const void* on) n
     self_->wait_ends_ns.store(deadline.at().count(), std::memory_order_relaxed);
     current_worker()->park_current(*this);
   }
-  if (home != nullptr) home->timers().disarm(timer);
+  // One whose time came was taken out before it was claimed.
+  if (home != nullptr && outcome() != Outcome::kTimedOut) home->timers().disarm(timer);
 }
 
 void Waiter::park_thread(Deadline deadline) noexcept {

@@ -45,7 +45,7 @@ inline Status status_of(Outcome outcome) noexcept {
 // A place in a worker's timers.
 struct TimerNode {
   static constexpr std::uint32_t kNone = ~0U;
-  std::uint32_t index = kNone;  // in the heap; guarded by the heap's lock
+  std::uint32_t index = kNone;  // where; guarded by the lock of the Timers
   Waiter* waiter = nullptr;
 };
 
@@ -104,6 +104,9 @@ class Waiter {
 
  private:
   friend struct FiberState;
+  [[nodiscard]] Outcome outcome() const noexcept {
+    return static_cast<Outcome>(word_.word.load(std::memory_order_acquire) & WaitWord::kOutcome);
+  }
   void park_thread(Deadline deadline) noexcept;
   void park_fiber(const char* reason, Deadline deadline, const void* on) noexcept;
   static FiberState* own_self() noexcept;

@@ -483,10 +483,7 @@ void Worker::check_events() noexcept {
     if (Observer* seen_by = observer()) [[unlikely]]
       note_io(*seen_by);
   }
-  if (timers_.earliest() != Timers::kNothing) {
-    const std::int64_t now = scheduler_.now_ns();
-    if (timers_.earliest() <= now) timers_.fire(now);
-  }
+  if (timers_.not_before() != Timers::kNothing) timers_.fire(scheduler_.now_ns());
 }
 
 // The owner's side costs no atomic read-modify-write, since it happens at each wake-up and another takes from here only when the
@@ -693,8 +690,8 @@ Status Worker::run_simulated(SimulatedOrder& order) {
   while (scheduler_.live() != 0) {
     if (FiberState* fiber = pick_simulated()) {
       go(root_, root_exceptions_, fiber, false);
-    } else if (timers_.earliest() != Timers::kNothing) {
-      scheduler_.set_virtual_time(std::max(timers_.earliest(), scheduler_.now_ns()));
+    } else if (const std::int64_t next = timers_.earliest(); next != Timers::kNothing) {
+      scheduler_.set_virtual_time(std::max(next, scheduler_.now_ns()));
       timers_.fire(scheduler_.now_ns());
     } else {
       status = fail(Errc::kBusy, "all fibers wait for each other:\n" + to_text(scheduler_.report({})));

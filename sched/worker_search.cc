@@ -94,8 +94,7 @@ FiberState* Worker::take_from_the_busy() noexcept {
     if (victim.switches() != seen_switches_[i] || victim.current() == nullptr) continue;
     fiber = victim.holds_back() ? victim.raid() : nullptr;
     if (fiber != nullptr) return stolen(fiber, victim, true);
-    if (victim.timers_.earliest() != Timers::kNothing && victim.timers_.earliest() <= scheduler_.now_ns() &&
-        victim.timers_.fire(scheduler_.now_ns()) != 0) {
+    if (victim.timers_.not_before() != Timers::kNothing && victim.timers_.fire(scheduler_.now_ns()) != 0) {
       if (FiberState* woken = pick(After::kNothing)) return woken;
     }
   }

@@ -257,6 +257,33 @@ func waits(count int64, deadline bool) float64 {
 	}) / float64(count)
 }
 
+// What a deadline adds, among 1,000 goroutines that sleep until later ones.
+func timerArmCancel(count int64) float64 {
+	const sleepers = 1000
+	wake := make(chan struct{})
+	var asleep, all sync.WaitGroup
+	asleep.Add(sleepers)
+	all.Add(sleepers)
+	for g := 0; g < sleepers; g++ {
+		go func(hours int) {
+			defer all.Done()
+			timer := time.NewTimer(time.Duration(hours) * time.Hour)
+			defer timer.Stop()
+			asleep.Done()
+			select {
+			case <-wake:
+			case <-timer.C:
+			}
+		}(1 + g)
+	}
+	asleep.Wait()
+	without := waits(count, false)
+	with := waits(count, true)
+	close(wake)
+	all.Wait()
+	return with - without
+}
+
 func timerStorm(turns int64) float64 {
 	const sleepers = 1000
 	return secondsOf(func() {
@@ -327,7 +354,7 @@ var rows = []row{
 	{"channel_across", "ns", 2, func(s int64) float64 { return channelAcross(100000 / s) }},
 	{"mutex_free", "ns", 0, func(s int64) float64 { return mutexFree(10000000 / s) }},
 	{"mutex_contended", "ns", 0, func(s int64) float64 { return mutexContended(1600000 / s) }},
-	{"timer_arm_cancel", "ns", 1, func(s int64) float64 { return waits(1000000/s, true) - waits(1000000/s, false) }},
+	{"timer_arm_cancel", "ns", 1, func(s int64) float64 { return timerArmCancel(1000000 / s) }},
 	{"timer_storm", "ns", 0, func(s int64) float64 { return timerStorm(each(1000, s)) }},
 	{"thread_ring", "ns", 0, func(s int64) float64 { return threadRing(1000000 / s) }},
 }
