@@ -117,7 +117,9 @@ Descriptor* LocalHeap::pick(unsigned size_class) noexcept {
 Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
   // The more there are, the larger the next: it is filled and emptied in fewer steps.
   const std::uint32_t count = slab_count_[size_class];
-  const unsigned units = std::min(slab_units(size_class) << ((count >= 16) + (count >= 64)), 8U);
+  unsigned units = slab_units(size_class);
+  for (const std::uint32_t enough : {16U, 64U})
+    if (count >= enough && 2 * units <= kMostSlabUnits) units *= 2;
   if (!charge(units)) return nullptr;
   Descriptor* slab = page_runs.allocate(units, Kind::kSlab).first;
   if (slab == nullptr) {

@@ -293,12 +293,13 @@ PageRuns::Run PageRuns::allocate_locked(std::size_t units, Kind kind, std::size_
   return use(*run, skip, units, kind);
 }
 
-PageRuns::Run PageRuns::allocate(std::size_t units, Kind kind, std::size_t align_bytes) noexcept {
+template <typename Take>
+PageRuns::Run PageRuns::within_limits(std::size_t units, const Take& take) noexcept {
   Run run;
   {
     const std::scoped_lock guard(lock_);
     if (refuses(units)) return {};
-    run = allocate_locked(units, kind, std::max(align_bytes, kUnitBytes));
+    run = take();
     if (!strained()) [[likely]]
       return run;
   }
@@ -306,16 +307,21 @@ PageRuns::Run PageRuns::allocate(std::size_t units, Kind kind, std::size_t align
   return run;
 }
 
+PageRuns::Run PageRuns::allocate(std::size_t units, Kind kind, std::size_t align_bytes) noexcept {
+  return within_limits(units, [&] { return allocate_locked(units, kind, std::max(align_bytes, kUnitBytes)); });
+}
+
 PageRuns::Run PageRuns::allocate_with_room(std::size_t units, std::size_t room, Kind kind) noexcept {
-  const std::scoped_lock guard(lock_);
-  // As much before: somebody may be growing there.
-  Descriptor* run = find(clean_bins_, units + 2 * room);
-  if (run != nullptr) {
-    remove(*run);
-  } else {
-    run = from_frontier(units + 2 * room);
-  }
-  return run != nullptr ? use(*run, room, units, kind) : allocate_locked(units, kind, kUnitBytes);
+  return within_limits(units, [&] {
+    // As much before: somebody may be growing there.
+    Descriptor* long_run = find(clean_bins_, units + 2 * room);
+    if (long_run != nullptr) {
+      remove(*long_run);
+    } else {
+      long_run = from_frontier(units + 2 * room);
+    }
+    return long_run != nullptr ? use(*long_run, room, units, kind) : allocate_locked(units, kind, kUnitBytes);
+  });
 }
 
 void PageRuns::free(Descriptor& first, bool clean) noexcept {

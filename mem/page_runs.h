@@ -88,6 +88,9 @@ class PageRuns {
 
   Descriptor* find(const Bins& bins, std::size_t units) noexcept;
   Descriptor* take(std::size_t units) noexcept;
+  // Takes a run by `take` under the lock, unless that were more than the hard limit, and looks after both limits.
+  template <typename Take>
+  Run within_limits(std::size_t units, const Take& take) noexcept;
   Run allocate_locked(std::size_t units, Kind kind, std::size_t align_bytes) noexcept;
   bool grow_locked(Descriptor& first, std::size_t units) noexcept;
   Descriptor* from_frontier(std::size_t units) noexcept;

@@ -70,9 +70,11 @@ constexpr unsigned aligned_class(std::size_t size, std::size_t align) noexcept {
   return c;
 }
 
+inline constexpr unsigned kMostSlabUnits = 8;
+
 // Units of a slab: eight blocks where that fits into 128 KiB, else as many as do. What a slab's end cannot hold is never touched.
 constexpr unsigned slab_units(unsigned size_class) noexcept {
-  constexpr std::size_t kMost = 8;
+  constexpr std::size_t kMost = kMostSlabUnits;
   const std::size_t bytes = kClassBytes[size_class];
   const std::size_t blocks = std::min(std::size_t{8}, kMost * kUnitBytes / bytes);
   const std::size_t units = (blocks * bytes + kUnitBytes - 1) / kUnitBytes;
