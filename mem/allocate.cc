@@ -11,6 +11,8 @@
 #include "mem/heap_registry.h"
 #include "mem/large.h"
 #include "mem/page_runs.h"
+#include "mem/sampling.h"
+#include "mem/stack_trace.h"
 
 namespace weft::mem {
 
@@ -28,9 +30,11 @@ namespace {
 // Nobody has a heap in hardened mode, so that others are not asked.
 bool is_hardened() noexcept { return !has_heap() && hardened::on(); }
 
-void* allocate_hardened(std::size_t size, std::size_t align) noexcept {
+WEFT_HEAP_ENTRY void* allocate_hardened(std::size_t size, std::size_t align) noexcept {
   prepare_process();
   void* block = size > kMaxRequest ? nullptr : hardened::allocate(size, align);
+  if (block != nullptr && sampling::on()) [[unlikely]]
+    sampling::hardened_allocated(block, size);
   return block != nullptr ? block : no_memory();
 }
 
@@ -40,7 +44,7 @@ void* refill_at_last(LocalHeap& heap, unsigned size_class) noexcept {
   return heap.refill(size_class);
 }
 
-void* allocate_small(unsigned size_class) noexcept {
+WEFT_HEAP_ENTRY void* allocate_small(unsigned size_class) noexcept {
   LocalHeap* heap = current_heap;
   if (void* block = heap->pop(size_class); block != nullptr) return block;
   if (!has_heap()) {
@@ -54,7 +58,14 @@ void* allocate_small(unsigned size_class) noexcept {
   return block != nullptr ? block : no_memory();
 }
 
-void* allocate_run(std::size_t size, std::size_t align, bool zero) noexcept {
+// The same block, which is new or has a new size.
+WEFT_HEAP_ENTRY void* sampled_large(void* block) noexcept {
+  if (sampling::on()) [[unlikely]]
+    sampling::large_allocated(*run_at(block));
+  return block;
+}
+
+WEFT_HEAP_ENTRY void* allocate_run(std::size_t size, std::size_t align, bool zero) noexcept {
   if (is_hardened()) return allocate_hardened(size, align);
   if (size > kMaxRequest) return no_memory();
   if (has_heap()) {
@@ -67,7 +78,7 @@ void* allocate_run(std::size_t size, std::size_t align, bool zero) noexcept {
     current_heap->flush();
     block = allocate_large(size, align, zero);
   }
-  return block != nullptr ? block : no_memory();
+  return block != nullptr ? sampled_large(block) : no_memory();
 }
 
 struct Place {
@@ -87,7 +98,7 @@ Place place_of(const void* block) noexcept {
 }
 
 void release_remote(Descriptor& slab, LocalHeap& owner, void* block) noexcept {
-  if (owner.is_private()) return owner.free_private(slab, block);
+  if (owner.is_private()) return &owner == sampling::heap() ? sampling::release(slab, block) : owner.free_private(slab, block);
   LocalHeap* heap = has_heap() ? current_heap : attach_heap_to_free();
   if (heap != nullptr) {
     heap->free_remote(slab, block);
@@ -120,7 +131,7 @@ void release_at(void* block, const Place& place) noexcept {
 
 namespace detail {
 
-void* allocate_slow(std::size_t size) noexcept {
+WEFT_HEAP_ENTRY void* allocate_slow(std::size_t size) noexcept {
   if (is_hardened()) [[unlikely]]
     return allocate_hardened(size, kMinAlign);
   if (size <= kMaxSmall) [[likely]]
@@ -128,10 +139,15 @@ void* allocate_slow(std::size_t size) noexcept {
   return allocate_run(size, kUnitBytes, false);
 }
 
-void release_slow(void* block) noexcept { release_slow_sized(block, hardened::kSizeUnknown); }
+WEFT_HEAP_ENTRY void release_slow(void* block) noexcept { release_slow_sized(block, hardened::kSizeUnknown); }
 
-void release_slow_sized(void* block, std::size_t size) noexcept {
-  if (block == nullptr || (is_hardened() && hardened::release(block, size))) return;
+WEFT_HEAP_ENTRY void release_slow_sized(void* block, std::size_t size) noexcept {
+  if (block == nullptr) return;
+  if (is_hardened()) {
+    if (sampling::on()) [[unlikely]]
+      sampling::hardened_goes(block);
+    if (hardened::release(block, size)) return;
+  }
   const Place place = place_of(block);
   if (place.segment != nullptr) return release_at(block, place);
   if (auto* other = foreign_free.load(std::memory_order_relaxed); other != nullptr) other(block);
@@ -153,7 +169,7 @@ void release_other_sized(void* block, std::size_t size, std::size_t unit, std::u
 
 }  // namespace detail
 
-void* allocate_zeroed(std::size_t count, std::size_t size) noexcept {
+WEFT_HEAP_ENTRY void* allocate_zeroed(std::size_t count, std::size_t size) noexcept {
   std::size_t bytes = 0;
   if (__builtin_mul_overflow(count, size, &bytes)) return no_memory();
   // New pages are zero already.
@@ -163,7 +179,7 @@ void* allocate_zeroed(std::size_t count, std::size_t size) noexcept {
   return block;
 }
 
-void* allocate_aligned(std::size_t align, std::size_t size) noexcept {
+WEFT_HEAP_ENTRY void* allocate_aligned(std::size_t align, std::size_t size) noexcept {
   if (!std::has_single_bit(align)) {
     errno = EINVAL;
     return nullptr;
@@ -197,10 +213,14 @@ bool is_ours(const void* block) noexcept { return segment_with(block) != nullptr
 
 namespace {
 
-void* move_block(void* block, std::size_t old_size, std::size_t size) noexcept {
+WEFT_HEAP_ENTRY void* move_block(void* block, std::size_t old_size, std::size_t size) noexcept {
   const bool grows = size > 2 * kLeastRun && size > old_size && !is_hardened();
   void* moved = grows ? allocate_growing(size) : nullptr;
-  if (moved == nullptr) moved = allocate(size);
+  if (moved != nullptr) {
+    sampled_large(moved);
+  } else {
+    moved = allocate(size);
+  }
   if (moved == nullptr) return nullptr;
   std::memcpy(moved, block, std::min(old_size, size));
   release(block);
@@ -208,7 +228,7 @@ void* move_block(void* block, std::size_t old_size, std::size_t size) noexcept {
 }
 
 // Always moved: what still points to the old place is found out.
-void* reallocate_hardened(void* block, std::size_t size) noexcept {
+WEFT_HEAP_ENTRY void* reallocate_hardened(void* block, std::size_t size) noexcept {
   if (size == 0) {
     release(block);
     return nullptr;
@@ -218,7 +238,7 @@ void* reallocate_hardened(void* block, std::size_t size) noexcept {
 
 }  // namespace
 
-void* reallocate(void* block, std::size_t size) noexcept {
+WEFT_HEAP_ENTRY void* reallocate(void* block, std::size_t size) noexcept {
   if (block == nullptr) return allocate(size);
   if (is_hardened()) return reallocate_hardened(block, size);
   const Place place = place_of(block);
@@ -235,7 +255,9 @@ void* reallocate(void* block, std::size_t size) noexcept {
   if (place.entry == kLargeEntry) {
     Descriptor& run = place.segment->descriptors[place.unit];
     if (block != start_of(run)) fatal("realloc of an address inside a block", block);
-    if (void* there = resize_large(run, size); there != nullptr) return there;
+    if (run.sampled) [[unlikely]]
+      sampling::large_goes(run);
+    if (void* there = resize_large(run, size); there != nullptr) return sampled_large(there);
     return move_block(block, run.large.bytes, size);
   }
   const std::size_t room = kClassBytes[place.entry & kClassMask];
@@ -245,8 +267,17 @@ void* reallocate(void* block, std::size_t size) noexcept {
   return move_block(block, room, size);
 }
 
-std::size_t heap_idle(std::size_t budget_bytes) noexcept {
+namespace {
+
+void flush_own() noexcept {
   if (has_heap()) current_heap->flush();
+  if (sampling::on()) sampling::flush();
+}
+
+}  // namespace
+
+std::size_t heap_idle(std::size_t budget_bytes) noexcept {
+  flush_own();
   std::size_t gone = page_runs.tick();
   const std::size_t dirty = page_runs.dirty_units();
   const std::size_t budget = budget_bytes / kUnitBytes;
@@ -255,7 +286,7 @@ std::size_t heap_idle(std::size_t budget_bytes) noexcept {
 }
 
 std::size_t trim(std::size_t keep_bytes) noexcept {
-  if (has_heap()) current_heap->flush();
+  flush_own();
   return page_runs.purge_to(keep_bytes / kUnitBytes) * kUnitBytes;
 }
 

@@ -54,6 +54,7 @@ struct alignas(64) Descriptor {
   bool probe = false;         // a slab: counted as soon as it is full
   bool moved = false;         // a large run: its pages came from elsewhere (system::move_pages)
   bool roomy = false;         // a large run: with address space behind it to grow into
+  bool sampled = false;       // a large run: see sampling.h
   std::uint16_t segment = 0;  // its place in segments[]; of first and last units of runs
   std::uint16_t used = 0;
   std::uint16_t carved = 0;

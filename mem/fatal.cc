@@ -4,11 +4,13 @@
 #include <cstdlib>
 
 #include "mem/line.h"
+#include "mem/profile.h"
 
 namespace weft::mem {
 
 void fatal(const char* what, const void* where) noexcept {
   Line().add("weft heap: ").add(what).add(": ").add_address(where).write_out();
+  tell_origin(where);
   std::abort();
 }
 

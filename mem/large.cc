@@ -9,6 +9,7 @@
 
 #include "mem/local_heap.h"
 #include "mem/page_runs.h"
+#include "mem/sampling.h"
 #include "mem/segment.h"
 #include "mem/system_memory.h"
 
@@ -111,6 +112,8 @@ void unlink_from(LocalHeap& heap, Descriptor& run) noexcept {
 }  // namespace
 
 void free_large(Descriptor& run) noexcept {
+  if (run.sampled) [[unlikely]]
+    sampling::large_goes(run);
   if (LocalHeap* heap = run.large.heap.load(std::memory_order_relaxed); heap != nullptr) {
     if (!heap->lock_private()) return;
     unlink_from(*heap, run);

@@ -6,6 +6,9 @@
 #include <algorithm>
 
 #include "mem/heap_registry.h"
+#include "mem/sampled_blocks.h"
+#include "mem/sampling.h"
+#include "mem/stack_trace.h"
 
 namespace weft::mem {
 
@@ -62,6 +65,59 @@ void* carve(Descriptor& slab) noexcept {
 }  // namespace
 
 void* LocalHeap::refill(unsigned size_class) noexcept {
+  if (sampling::on() && !private_) [[unlikely]]
+    return refill_sampled(size_class);
+  return refill_plain(size_class);
+}
+
+void* LocalHeap::refill_sampled(unsigned size_class) noexcept {
+  if (samples_ == nullptr) samples_ = sampling::make_heap_samples();
+  if (void* block = take_sampled(size_class); block != nullptr) return block;
+  void* chain = refill_plain(size_class);
+  if (chain == nullptr || samples_ == nullptr || is_tracing()) return chain;
+  push(size_class, chain);
+  samples_->cut(size_class, list_[size_class]);
+  if (void* block = pop(size_class); block != nullptr) return block;
+  return take_sampled(size_class);
+}
+
+// If a slot is due. An unwinder that allocates is not sampled.
+void* LocalHeap::take_sampled(unsigned size_class) noexcept {
+  if (samples_ == nullptr) return nullptr;
+  while (Sample* slot = samples_->take(size_class, list_[size_class])) {
+    const bool is_new = slot->block == nullptr;
+    if (is_tracing()) {
+      sampling::give_up(*slot);
+    } else if (void* block = sampling::allocate(*slot, size_class, *this); block != nullptr) {
+      if (is_new) samples_->cut(size_class, list_[size_class]);
+      return block;
+    }
+    if (void* block = pop(size_class); block != nullptr) return block;
+  }
+  return nullptr;
+}
+
+bool LocalHeap::hold(Sample& slot, unsigned size_class) noexcept {
+  if (samples_ == nullptr) return false;
+  samples_->put_back(size_class, slot, list_[size_class]);
+  return true;
+}
+
+std::size_t LocalHeap::waiting_blocks(unsigned size_class) const noexcept {
+  std::size_t count = 0;
+  const auto add = [&](void* chain) {
+    for (void* block = chain; block != nullptr; block = link_of(block)) ++count;
+  };
+  add(list_[size_class]);
+  const Sample* slot = samples_ == nullptr ? nullptr : samples_->held(size_class);
+  for (; slot != nullptr; slot = slot->below) {
+    if (slot->block != nullptr) ++count;
+    add(slot->rest);
+  }
+  return count;
+}
+
+void* LocalHeap::refill_plain(unsigned size_class) noexcept {
   const Changing changing(*this);
   ++counts_.refills;
   if (queue_.load(std::memory_order_relaxed) != nullptr) {
@@ -88,9 +144,11 @@ void* LocalHeap::refill(unsigned size_class) noexcept {
 Descriptor* LocalHeap::next_slab(unsigned size_class) noexcept {
   relieve();
   if (Descriptor* slab = pick(size_class); slab != nullptr) return slab;
-  if (Descriptor* slab = heap_registry.adopt(size_class, *this); slab != nullptr) {
+  // Blocks of others are in it, which must not go with a mem::Heap.
+  Descriptor* adopted = private_ ? nullptr : heap_registry.adopt(size_class, *this);
+  if (adopted != nullptr) {
     ++counts_.slabs_adopted;
-    return slab;
+    return adopted;
   }
   // Others wait for what is in the batches as this heap waits for memory.
   remote_batches_.flush();
@@ -257,9 +315,8 @@ void LocalHeap::drain() noexcept {
   }
 }
 
-// The list's blocks go back to their slabs, and none of these is active any more.
-void LocalHeap::unload(unsigned size_class) noexcept {
-  for (void *block = list_[size_class], *next = nullptr; block != nullptr; block = next) {
+void LocalHeap::unload_chain(void* chain) noexcept {
+  for (void *block = chain, *next = nullptr; block != nullptr; block = next) {
     next = link_of(block);
     Segment& segment = *segment_with(block);
     Descriptor& slab = slab_at(segment, unit_at(segment, block));
@@ -267,7 +324,16 @@ void LocalHeap::unload(unsigned size_class) noexcept {
     slab.slab.free = block;
     --slab.used;
   }
+}
+
+// The list's blocks go back to their slabs, and none of these is active any more.
+void LocalHeap::unload(unsigned size_class) noexcept {
+  unload_chain(list_[size_class]);
   list_[size_class] = nullptr;
+  while (Sample* slot = samples_ == nullptr ? nullptr : samples_->pop(size_class)) {
+    unload_chain(slot->rest);
+    sampling::give_up(*slot);
+  }
   while (active_[size_class] != nullptr) {
     Descriptor& slab = *active_[size_class];
     deactivate(slab);
@@ -280,7 +346,7 @@ void LocalHeap::flush() noexcept {
   remote_batches_.flush();
   drain();
   for (unsigned c = 0; c < kClasses; ++c) {
-    if (active_[c] != nullptr) unload(c);
+    if (active_[c] != nullptr || (samples_ != nullptr && samples_->held(c) != nullptr)) unload(c);
     for (Descriptor *slab = listed_[c], *next = nullptr; slab != nullptr; slab = next) {
       next = slab->next;
       if (slab->used == 0) settle(*slab, false);

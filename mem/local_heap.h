@@ -47,6 +47,9 @@ struct HeapCounts {
   Counter posts;
 };
 
+class HeapSamples;
+struct Sample;
+
 class alignas(256) LocalHeap {
  public:
   constexpr LocalHeap() noexcept = default;
@@ -79,6 +82,9 @@ class alignas(256) LocalHeap {
     if (remote_batches_.add(slab, block)) [[unlikely]]
       ++counts_.posts;
   }
+
+  // A sampled block goes back to its place on top of the list. False: this heap has no samples.
+  bool hold(Sample& slot, unsigned size_class) noexcept;
 
   // Takes in what others freed.
   void drain() noexcept;
@@ -128,6 +134,8 @@ class alignas(256) LocalHeap {
   void destroy_slabs() noexcept;
 
   // For the checker, and numbers.
+  // Free blocks in the list, and in and behind slots of samples. O(blocks).
+  std::size_t waiting_blocks(unsigned size_class) const noexcept;
   const void* list(unsigned size_class) const noexcept { return list_[size_class]; }
   const Descriptor* active(unsigned size_class) const noexcept { return active_[size_class]; }
   const Descriptor* listed(unsigned size_class) const noexcept { return listed_[size_class]; }
@@ -137,6 +145,10 @@ class alignas(256) LocalHeap {
   std::uintptr_t entry_for(unsigned size_class, std::uintptr_t mode) const noexcept {
     return reinterpret_cast<std::uintptr_t>(this) | size_class | mode;
   }
+  void* refill_plain(unsigned size_class) noexcept;
+  void* refill_sampled(unsigned size_class) noexcept;
+  void* take_sampled(unsigned size_class) noexcept;
+  void unload_chain(void* chain) noexcept;
   Descriptor* next_slab(unsigned size_class) noexcept;
   Descriptor* pick(unsigned size_class) noexcept;
   Descriptor* make_slab(unsigned size_class) noexcept;
@@ -159,6 +171,7 @@ class alignas(256) LocalHeap {
   std::array<std::uint32_t, kClasses> since_probe_{};  // units
   std::array<std::uint32_t, kClasses> slab_count_{};
   RemoteBatches remote_batches_;
+  HeapSamples* samples_ = nullptr;  // once sampling is on
 
  public:
   // Of who keeps heaps (heap_registry.h, heap.h).

@@ -164,7 +164,7 @@ const Options& options() noexcept {
   return process_options;
 }
 
-bool expand_path(const char* pattern, std::span<char> into) noexcept {
+bool expand_path(const char* pattern, pid_t process, std::span<char> into) noexcept {
   std::size_t length = 0;
   const auto put = [&](char c) {
     if (length < into.size()) into[length] = c;
@@ -177,7 +177,7 @@ bool expand_path(const char* pattern, std::span<char> into) noexcept {
     }
     ++pattern;
     Line digits;
-    digits.add_number(static_cast<std::uint64_t>(getpid()));
+    digits.add_number(static_cast<std::uint64_t>(process));
     for (const char c : digits.text()) put(c);
   }
   put('\0');

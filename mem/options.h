@@ -8,7 +8,10 @@
 // Tests: tests/mem/options_test.cc.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -39,8 +42,8 @@ const Options& options() noexcept;
 void parse_options(std::span<char> text, bool trusted, Options& into,
                    void (*complain)(const char* what, std::string_view option)) noexcept;
 
-// "%p" becomes the process id; the result ends with a zero byte. False: `into` is too short.
-bool expand_path(const char* pattern, std::span<char> into) noexcept;
+// "%p" becomes the id of that process; the result ends with a zero byte. False: `into` is too short.
+bool expand_path(const char* pattern, pid_t process, std::span<char> into) noexcept;
 // Whether this process is the one to write to that path: forked children leave a path without "%p" to their parent.
 bool is_own_path(const char* pattern) noexcept;
 

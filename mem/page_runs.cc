@@ -84,12 +84,12 @@ void PageRuns::count_live(std::ptrdiff_t units) noexcept {
 }
 
 // Below the lower of both limits.
-std::size_t PageRuns::room() const noexcept {
+std::size_t PageRuns::below_limits() const noexcept {
   const std::size_t limit = std::min<std::size_t>(soft_units_, hard_units_);
   return limit - std::min<std::size_t>(limit, live_units_);
 }
-std::size_t PageRuns::budget() const noexcept { return std::min(policy_.budget(live_units_), room()); }
-bool PageRuns::due() const noexcept { return policy_.due(dirty_units_, live_units_) || dirty_units_ > room(); }
+std::size_t PageRuns::budget() const noexcept { return std::min(policy_.budget(live_units_), below_limits()); }
+bool PageRuns::due() const noexcept { return policy_.due(dirty_units_, live_units_) || dirty_units_ > below_limits(); }
 
 bool PageRuns::refuses(std::size_t more_units) noexcept {
   if (live_units_ + more_units <= hard_units_) [[likely]]
@@ -100,7 +100,7 @@ bool PageRuns::refuses(std::size_t more_units) noexcept {
 
 // A limit has to be looked after.
 bool PageRuns::strained() const noexcept {
-  return dirty_units_ > room() || (live_units_ > soft_units_ && !above_soft_);
+  return dirty_units_ > below_limits() || (live_units_ > soft_units_ && !above_soft_);
 }
 
 void PageRuns::obey_limits() noexcept {
@@ -113,7 +113,7 @@ void PageRuns::obey_limits() noexcept {
       ++soft_passes_;
       first_pass = soft_passes_ == 1;
     }
-    keep = room();
+    keep = below_limits();
   }
   if (first_pass) {
     const KeepErrno keep_errno;

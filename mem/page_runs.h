@@ -104,7 +104,7 @@ class PageRuns {
   void release(Segment& segment, std::size_t first, std::size_t units, bool clean) noexcept;
 
   // Dirty units that may stay.
-  std::size_t room() const noexcept;
+  std::size_t below_limits() const noexcept;
   std::size_t budget() const noexcept;
   bool due() const noexcept;
   bool refuses(std::size_t more_units) noexcept;

@@ -39,7 +39,7 @@ struct Line {
   const char* help;
 };
 
-constexpr std::size_t kLines = 20;
+constexpr std::size_t kLines = 22;
 std::array<Line, kLines> lines_of(const Stats& s) noexcept {
   return {{{"used_bytes", s.used_bytes, "gauge", "in the program's hands, as large as size classes make them"},
            {"small_bytes", s.small_bytes, "gauge", "of these, in slabs"},
@@ -57,6 +57,8 @@ std::array<Line, kLines> lines_of(const Stats& s) noexcept {
            {"slabs_freed_total", s.slabs_freed, "counter", "slabs that were given back"},
            {"slabs_adopted_total", s.slabs_adopted, "counter", "slabs taken over from heaps without a thread"},
            {"posts_total", s.posts, "counter", "batches of blocks freed for another heap"},
+           {"sample_mean_bytes", s.sample_mean_bytes, "gauge", "one byte in so many is sampled; 0: none"},
+           {"samples_total", s.samples, "counter", "blocks that were sampled"},
            {"soft_limit_bytes", s.soft_limit_bytes, "gauge", "what live_bytes should stay below; 18446744073709551615: none"},
            {"hard_limit_bytes", s.hard_limit_bytes, "gauge", "what live_bytes cannot exceed; 18446744073709551615: none"},
            {"soft_limit_passed_total", s.soft_limit_passed, "counter", "how often the soft limit was passed"},

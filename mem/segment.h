@@ -74,6 +74,11 @@ inline std::size_t unit_at(const Segment& segment, const void* address) noexcept
 inline Descriptor& slab_at(Segment& segment, std::size_t unit) noexcept {
   return segment.descriptors[segment.descriptors[unit].lead];
 }
+// The large block that begins at this address of ours.
+inline Descriptor* run_at(const void* block) noexcept {
+  Segment& segment = *segment_with(block);
+  return &segment.descriptors[unit_at(segment, block)];
+}
 // Whom a slab belongs to, as of now.
 inline LocalHeap* owner_of(const Descriptor& slab) noexcept {
   const std::uintptr_t entry = segment_of(slab).map[unit_of(slab)].load(std::memory_order_acquire);

@@ -7,6 +7,7 @@
 #include "mem/heap_registry.h"
 #include "mem/limits.h"
 #include "mem/page_runs.h"
+#include "mem/sampling.h"
 #include "mem/segment.h"
 #include "mem/thread_heap.h"
 
@@ -56,9 +57,7 @@ void count_runs(Stats& stats) noexcept {
 // Of the caller's own lists it is known how long they are.
 void subtract_own_lists(Stats& stats) noexcept {
   for (unsigned c = 0; c < kClasses; ++c) {
-    std::size_t waiting = 0;
-    for (const void* block = current_heap->list(c); block != nullptr; block = link_of(const_cast<void*>(block)))
-      ++waiting;
+    const std::size_t waiting = current_heap->waiting_blocks(c) + sampling::waiting_blocks(c);
     stats.classes[c].blocks_used -= std::min(waiting, stats.classes[c].blocks_used);
   }
 }
@@ -80,6 +79,8 @@ Stats gather_stats() noexcept {
     stats.slabs_adopted += counts.slabs_adopted;
     stats.posts += counts.posts;
   });
+  stats.sample_mean_bytes = sampling::mean.load(std::memory_order_relaxed);
+  stats.samples = sampling::count();
   stats.soft_limit_bytes = limits().soft_bytes;
   stats.hard_limit_bytes = limits().hard_bytes;
   stats.soft_limit_passed = page_runs.soft_passes();

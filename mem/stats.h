@@ -40,6 +40,9 @@ struct Stats {
   std::size_t slabs_freed = 0;
   std::size_t slabs_adopted = 0;
   std::size_t posts = 0;
+  // profile.h.
+  std::size_t sample_mean_bytes = 0;  // 0: off
+  std::size_t samples = 0;
   // limits.h; SIZE_MAX: none.
   std::size_t soft_limit_bytes = SIZE_MAX;
   std::size_t hard_limit_bytes = SIZE_MAX;

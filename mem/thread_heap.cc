@@ -9,6 +9,7 @@
 #include "mem/heap_registry.h"
 #include "mem/limits.h"
 #include "mem/options.h"
+#include "mem/sampling.h"
 
 namespace weft::mem {
 
@@ -32,13 +33,17 @@ void thread_ends(void* heap) noexcept {
 // first, and they may allocate.
 void before_fork() noexcept {
   hardened::before_fork();
+  sampling::before_fork();
   heap_registry.before_fork();
 }
 void after_fork_in_parent() noexcept {
   heap_registry.after_fork_in_parent();
+  sampling::after_fork();
   hardened::after_fork();
 }
 void after_fork_in_child() noexcept {
+  // Flushes heaps of threads that are not there, which gives up their samples.
+  sampling::after_fork();
   heap_registry.after_fork_in_child(current_heap);
   hardened::after_fork();
 }

@@ -1,10 +1,11 @@
-// tools/weft.cc - weft: looks into Weft file systems, trims and scrubs them. The command line of tools/weft_commands.h.
+// tools/weft.cc - weft: looks into Weft file systems and heaps, trims and scrubs. The command line of tools/weft_commands.h.
 //
 // See tools/man/weft.8. Exit codes: 0 all well, 1 failure or damage was shown, 2 wrong usage.
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -29,6 +30,9 @@ struct Wish {
   DumpOptions dump;
   std::string offset, length, minimum;
   std::string rate;
+  std::string process;
+  bool prometheus = false, purge = false, holders = false;
+  std::string profile;
   bool progress = false;
 };
 
@@ -120,11 +124,36 @@ Status scrub(const Wish& wish, Printer& print) {
   });
 }
 
+Status write_whole(const std::string& path, const std::string& text) {
+  std::FILE* file = path == "-" ? stdout : std::fopen(path.c_str(), "we");
+  if (file == nullptr) return fail(Error::from_errno(errno, path));
+  int error = std::fwrite(text.data(), 1, text.size(), file) == text.size() ? 0 : errno;
+  if (file != stdout && std::fclose(file) != 0 && error == 0) error = errno;
+  if (error != 0) return fail(Error::from_errno(error, "write " + path));
+  return {};
+}
+
+// First what frees, then what shows.
+Status heap(const Wish& wish) {
+  if (wish.purge) {
+    const std::string bytes = TRY(ask_heap(wish.process, "purge"));
+    if (wish.json) {
+      fmt::print("{{\"purged_bytes\":{}}}\n", std::strtoull(bytes.c_str(), nullptr, 10));
+    } else {
+      fmt::print("{}: {} given back\n", wish.process, format_size(std::strtoull(bytes.c_str(), nullptr, 10)));
+    }
+    return {};
+  }
+  if (!wish.profile.empty()) return write_whole(wish.profile, TRY(ask_heap(wish.process, "profile")));
+  const char* format = wish.json ? "json" : wish.prometheus ? "prometheus" : "text";
+  return write_whole("-", TRY(ask_heap(wish.process, wish.holders ? "holders" : format)));
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   Wish wish;
-  CLI::App app("Looks into Weft file systems, trims and scrubs them.", "weft");
+  CLI::App app("Looks into Weft file systems and heaps, trims and scrubs.", "weft");
   app.require_subcommand(1);
   app.set_version_flag("-V,--version", fmt::format("{} {}", kProgram, kVersion));
   const auto subcommand = [&](const char* name, const char* about) {
@@ -151,6 +180,15 @@ int main(int count, char** words) {
   scrub_command->add_option("MOUNTPOINT", wish.image, "Any directory of the mount")->required();
   scrub_command->add_option("-r,--rate", wish.rate, "Read at most so many bytes a second");
   scrub_command->add_flag("-p,--progress", wish.progress, "Show progress also where there is no terminal");
+  CLI::App* heap_command = subcommand("heap", "Numbers of a running process whose heap is Weft's");
+  heap_command->add_option("PROCESS", wish.process, "Its id, or the socket it was given: WEFT_HEAP=stats=SOCKET")->required();
+  CLI::Option* prometheus = heap_command->add_flag("-m,--prometheus", wish.prometheus, "As Prometheus reads them");
+  CLI::Option* holders =
+      heap_command->add_flag("-w,--who", wish.holders, "The stacks that hold the most memory (needs a profile)");
+  CLI::Option* profile = heap_command->add_option("-p,--profile", wish.profile, "Write a heap profile for pprof there; -: standard output");
+  heap_command->add_flag("--purge", wish.purge, "Have it give free pages back")->excludes(prometheus, holders, profile);
+  profile->excludes(prometheus, holders);
+  holders->excludes(prometheus);
   app.footer("Exit codes: 0 all well, 1 failure or damage was shown, 2 wrong usage. See weft(8).");
   try {
     app.parse(count, words);
@@ -166,6 +204,7 @@ int main(int count, char** words) {
   }
   if (stat_command->parsed()) done = stat(wish, print);
   if (trim_command->parsed()) done = trim(wish);
+  if (heap_command->parsed()) done = heap(wish);
   if (scrub_command->parsed()) done = scrub(wish, print);
   if (!done) {
     std::fflush(stdout);

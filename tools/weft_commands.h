@@ -1,6 +1,7 @@
 // tools/weft_commands.h - the subcommands of `weft`, without their command lines.
 //
 //   weft.cc -> [weft_info, weft_dump, weft_stat, weft_trim, weft_scrub] -> volume_view, describe; fs::FileSystem
+//              [weft_heap] -> the socket of a running process (mem/control_socket.h)
 //
 // Those that look take any device and hand over one report after another as they find it, so that a large tree needs no
 // memory. None but trim writes. An error means that nothing (more) can be shown; damage that can be shown is in the reports.
@@ -13,6 +14,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fs/fuse/scrub_ioctl.h"
@@ -66,5 +68,11 @@ struct ScrubOptions {
 Result<Report> scrub(ScrubStepper step, const ScrubOptions& options);
 // Of a mounted file system. Needs CAP_SYS_ADMIN.
 Status scrub_mount(const std::string& directory, ScrubOptions options, PrintReport print);
+
+// What a process whose heap is ours answers: "text", "json", "prometheus", "profile", "holders" or "purge" (mem/control_socket.h).
+// `process_or_socket`: a process id, or the path of its socket. kNotFound: nobody is there; kUnsupported: not our heap, it has no
+// socket, or it refuses; kAccessDenied: another user's; kTimedOut: it does not answer.
+Result<std::string> ask_heap(const std::string& process_or_socket, std::string_view question,
+                             std::chrono::seconds patience = std::chrono::seconds(10));
 
 }  // namespace weft::tools

@@ -17,6 +17,7 @@
 #include "mem/allocate.h"
 #include "mem/interpose/process.h"
 #include "mem/keep_errno.h"
+#include "mem/stack_trace.h"
 
 #define WEFT_EXPORT [[gnu::visibility("default")]]
 
@@ -39,11 +40,11 @@ WEFT_EXPORT void* malloc(std::size_t size) noexcept { return allocate(size); }
 
 WEFT_EXPORT void free(void* block) noexcept { release(block); }
 
-WEFT_EXPORT void* calloc(std::size_t count, std::size_t size) noexcept { return allocate_zeroed(count, size); }
+WEFT_EXPORT WEFT_HEAP_ENTRY void* calloc(std::size_t count, std::size_t size) noexcept { return allocate_zeroed(count, size); }
 
-WEFT_EXPORT void* realloc(void* block, std::size_t size) noexcept { return reallocate(block, size); }
+WEFT_EXPORT WEFT_HEAP_ENTRY void* realloc(void* block, std::size_t size) noexcept { return reallocate(block, size); }
 
-WEFT_EXPORT void* reallocarray(void* block, std::size_t count, std::size_t size) noexcept {
+WEFT_EXPORT WEFT_HEAP_ENTRY void* reallocarray(void* block, std::size_t count, std::size_t size) noexcept {
   std::size_t bytes = 0;
   if (__builtin_mul_overflow(count, size, &bytes)) {
     errno = ENOMEM;
@@ -52,13 +53,13 @@ WEFT_EXPORT void* reallocarray(void* block, std::size_t count, std::size_t size)
   return reallocate(block, bytes);
 }
 
-WEFT_EXPORT void* aligned_alloc(std::size_t align, std::size_t size) noexcept { return allocate_aligned(align, size); }
+WEFT_EXPORT WEFT_HEAP_ENTRY void* aligned_alloc(std::size_t align, std::size_t size) noexcept { return allocate_aligned(align, size); }
 
-WEFT_EXPORT void* memalign(std::size_t align, std::size_t size) noexcept {
+WEFT_EXPORT WEFT_HEAP_ENTRY void* memalign(std::size_t align, std::size_t size) noexcept {
   return allocate_aligned(rounded_align(align), size);
 }
 
-WEFT_EXPORT int posix_memalign(void** block, std::size_t align, std::size_t size) noexcept {
+WEFT_EXPORT WEFT_HEAP_ENTRY int posix_memalign(void** block, std::size_t align, std::size_t size) noexcept {
   if (!std::has_single_bit(align) || align < sizeof(void*)) return EINVAL;
   const KeepErrno keep;
   void* made = allocate_aligned(align, size);
@@ -67,9 +68,9 @@ WEFT_EXPORT int posix_memalign(void** block, std::size_t align, std::size_t size
   return 0;
 }
 
-WEFT_EXPORT void* valloc(std::size_t size) noexcept { return allocate_aligned(kPageBytes, size); }
+WEFT_EXPORT WEFT_HEAP_ENTRY void* valloc(std::size_t size) noexcept { return allocate_aligned(kPageBytes, size); }
 
-WEFT_EXPORT void* pvalloc(std::size_t size) noexcept {
+WEFT_EXPORT WEFT_HEAP_ENTRY void* pvalloc(std::size_t size) noexcept {
   if (size > kMaxRequest) {
     errno = ENOMEM;
     return nullptr;

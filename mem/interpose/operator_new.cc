@@ -10,6 +10,7 @@
 #include <new>
 
 #include "mem/allocate.h"
+#include "mem/stack_trace.h"
 
 #ifdef WEFT_MEM_WEAK
 #include <dlfcn.h>
@@ -60,7 +61,7 @@ void* try_once(std::size_t size, std::size_t align) noexcept {
   return align == 0 ? detail::allocate_slow(size) : allocate_aligned(align, size);
 }
 
-[[gnu::noinline]] void* new_slow(std::size_t size, std::size_t align) {
+[[gnu::noinline]] WEFT_HEAP_ENTRY void* new_slow(std::size_t size, std::size_t align) {
   for (;;) {
     if (void* block = try_once(size, align); block != nullptr) [[likely]]
       return block;
@@ -70,7 +71,7 @@ void* try_once(std::size_t size, std::size_t align) noexcept {
   }
 }
 
-[[gnu::noinline]] void* new_nothrow_slow(std::size_t size, std::size_t align) noexcept {
+[[gnu::noinline]] WEFT_HEAP_ENTRY void* new_nothrow_slow(std::size_t size, std::size_t align) noexcept {
   if (void* block = try_once(size, align); block != nullptr) [[likely]]
     return block;
   try {

@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,6 +17,7 @@
 #include "mem/stats.h"
 #include "mem/system_memory.h"
 #include "tests/mem/checked.h"
+#include "tests/mem/own_process.h"
 
 #if defined(WEFT_ASAN) || defined(WEFT_TSAN)
 constexpr bool kSanitized = true;
@@ -65,20 +65,12 @@ class MemoryGroup {
   std::filesystem::path path_;
 };
 
-// A process of its own, by exec, so that its heap begins under the limit: "--gtest_filter" names the body.
+// The heap begins under the limit, and in the group.
 int status_of_body(const char* body, std::size_t limit_bytes, const MemoryGroup* group = nullptr) {
-  const pid_t child = fork();
-  if (child == 0) {
-    if (group != nullptr && !group->enter()) _exit(126);
+  return test::status_of_body(body, [&] {
     const rlimit limit{.rlim_cur = limit_bytes, .rlim_max = limit_bytes};
-    setrlimit(RLIMIT_AS, &limit);
-    const std::string filter = std::string("--gtest_filter=") + body;
-    execl("/proc/self/exe", "mem", filter.c_str(), "--gtest_also_run_disabled_tests", "--gtest_brief=1", nullptr);
-    _exit(127);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    return (group == nullptr || group->enter()) && (limit_bytes == RLIM_INFINITY || setrlimit(RLIMIT_AS, &limit) == 0);
+  });
 }
 
 struct Node {

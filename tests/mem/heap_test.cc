@@ -104,5 +104,34 @@ TEST(Heap, MovesWithItsBlocks) {
   EXPECT_EQ(second.allocate(10), block);
 }
 
+TEST(Heap, DoesNotTakeOverWhatAnEndedThreadLeft) {
+  std::vector<void*> kept;
+  kept.reserve(500);
+  // Slabs with room, of a heap without a thread.
+  std::jthread([&] {
+    std::vector<void*> all(1000);
+    for (void*& block : all) block = allocate(304);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (i % 2 == 0) {
+        test::fill(all[i], 304, i);
+        kept.push_back(all[i]);
+      } else {
+        release(all[i]);
+      }
+    }
+  }).join();
+  {
+    auto heap = Heap::create();
+    ASSERT_TRUE(heap.has_value());
+    for (int i = 0; i < 2000; ++i) ASSERT_NE(heap->allocate(304), nullptr);
+  }
+  EXPECT_TRUE(test::invariants_hold());
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_TRUE(test::is_filled(kept[i], 304, 2 * i));
+    EXPECT_EQ(usable_size(kept[i]), kClassBytes[class_of(304)]) << "its slab is gone";
+    release(kept[i]);
+  }
+}
+
 }  // namespace
 }  // namespace weft::mem

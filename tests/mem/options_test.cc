@@ -1,9 +1,9 @@
 #include "mem/options.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -93,11 +93,11 @@ TEST(HeapOptions, AProgramWithMoreRightsThanItsCallerWritesNoFiles) {
 
 TEST(HeapOptions, TheProcessStandsInAPath) {
   std::array<char, 64> path{};
-  ASSERT_TRUE(expand_path("/tmp/%p.heap", path));
-  EXPECT_EQ(std::string(path.data()), "/tmp/" + std::to_string(getpid()) + ".heap");
+  ASSERT_TRUE(expand_path("/tmp/%p.heap", 4711, path));
+  EXPECT_EQ(std::string(path.data()), "/tmp/4711.heap");
   std::array<char, 6> little{};
-  EXPECT_FALSE(expand_path("/tmp/%p.heap", little));
-  EXPECT_TRUE(expand_path("/tmp/", little));
+  EXPECT_FALSE(expand_path("/tmp/%p.heap", 4711, little));
+  EXPECT_TRUE(expand_path("/tmp/", 4711, little));
 }
 
 }  // namespace
