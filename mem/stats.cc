@@ -31,7 +31,10 @@ void count_run(Stats& stats, const Descriptor& run) noexcept {
       break;
     case Kind::kOwn: stats.own_bytes += bytes; break;
     case Kind::kFree:
-    case Kind::kBusy: stats.free_bytes += bytes; break;
+    case Kind::kBusy:
+      stats.free_bytes += bytes;
+      ++stats.free_runs;
+      break;
     case Kind::kNone: break;
   }
 }

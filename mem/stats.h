@@ -30,6 +30,7 @@ struct Stats {
   std::size_t live_bytes = 0;   // units in use, by slabs (whole), large blocks and the heap itself
   std::size_t dirty_bytes = 0;  // free, with pages
   std::size_t free_bytes = 0;   // free, dirty or not
+  std::size_t free_runs = 0;    // in so many pieces
   std::size_t peak_bytes = 0;   // the most that live_bytes ever was
   std::size_t own_bytes = 0;    // heaps
   std::size_t heaps = 0;

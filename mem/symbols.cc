@@ -9,10 +9,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
+#include <initializer_list>
+#include <span>
 #include <string_view>
 
 namespace weft::mem {
+namespace {
+
+void find_in(std::span<const Elf64_Sym> symbols, std::span<const char> names, std::uintptr_t address,
+             Symbol& into) noexcept {
+  for (const Elf64_Sym& each : symbols) {
+    if (ELF64_ST_TYPE(each.st_info) != STT_FUNC || each.st_shndx == SHN_UNDEF || address < each.st_value ||
+        address - each.st_value >= each.st_size || each.st_name >= names.size()) {
+      continue;
+    }
+    const char* name = names.data() + each.st_name;
+    if (std::memchr(name, '\0', names.size() - each.st_name) == nullptr) continue;
+    into.function = name;
+    into.offset = address - each.st_value;
+    return;
+  }
+}
+
+}  // namespace
 
 void Symbols::close() noexcept {
   if (file_ != nullptr) munmap(const_cast<std::byte*>(file_), bytes_);
@@ -50,44 +71,30 @@ void Symbols::find(std::uintptr_t address, Symbol& into) const noexcept {
     return;
   }
   const auto* sections = reinterpret_cast<const Elf64_Shdr*>(file_ + header->e_shoff);
-  for (std::size_t i = 0; i < header->e_shnum; ++i) {
-    if (sections[i].sh_type != SHT_SYMTAB || sections[i].sh_link >= header->e_shnum) continue;
-    const Elf64_Shdr& names = sections[sections[i].sh_link];
-    const std::size_t count = sections[i].sh_size / sizeof(Elf64_Sym);
-    if (!within(sections[i].sh_offset, count, sizeof(Elf64_Sym)) || names.sh_offset > bytes_ ||
-        names.sh_size > bytes_ - names.sh_offset) {
-      continue;
-    }
-    const auto* symbols = reinterpret_cast<const Elf64_Sym*>(file_ + sections[i].sh_offset);
-    const auto* texts = reinterpret_cast<const char*>(file_ + names.sh_offset);
-    for (std::size_t s = 0; s < count; ++s) {
-      const Elf64_Sym& each = symbols[s];
-      if (ELF64_ST_TYPE(each.st_info) != STT_FUNC || address < each.st_value ||
-          address - each.st_value >= each.st_size || each.st_name >= names.sh_size ||
-          std::memchr(texts + each.st_name, '\0', names.sh_size - each.st_name) == nullptr) {
+  for (const Elf64_Word type : {SHT_SYMTAB, SHT_DYNSYM}) {
+    for (std::size_t i = 0; i < header->e_shnum && into.function == nullptr; ++i) {
+      if (sections[i].sh_type != type || sections[i].sh_link >= header->e_shnum) continue;
+      const Elf64_Shdr& names = sections[sections[i].sh_link];
+      const std::size_t count = sections[i].sh_size / sizeof(Elf64_Sym);
+      if (!within(sections[i].sh_offset, count, sizeof(Elf64_Sym)) || names.sh_offset > bytes_ ||
+          names.sh_size > bytes_ - names.sh_offset) {
         continue;
       }
-      into.function = texts + each.st_name;
-      into.offset = address - each.st_value;
-      return;
+      find_in({reinterpret_cast<const Elf64_Sym*>(file_ + sections[i].sh_offset), count},
+              {reinterpret_cast<const char*>(file_ + names.sh_offset), names.sh_size}, address, into);
     }
   }
 }
 
 Symbol Symbols::of(const void* address) noexcept {
   Symbol found;
-  Dl_info info{};
-  link_map* map = nullptr;
-  if (dladdr1(address, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0 || map == nullptr) return found;
-  if (info.dli_sname != nullptr) {
-    found.function = info.dli_sname;
-    found.offset = static_cast<std::size_t>(static_cast<const std::byte*>(address) -
-                                            static_cast<const std::byte*>(info.dli_saddr));
-  }
+  dl_find_object object{};
+  if (_dl_find_object(const_cast<void*>(address), &object) != 0 || object.dlfo_link_map == nullptr) return found;
+  const link_map& map = *object.dlfo_link_map;
+  const bool is_program = map.l_name == nullptr || *map.l_name == '\0';
+  found.file = is_program ? program_invocation_name : map.l_name;
+  found.file_offset = reinterpret_cast<std::uintptr_t>(address) - map.l_addr;
   // The program's own name may be a relative one, from elsewhere.
-  const bool is_program = map->l_name == nullptr || *map->l_name == '\0';
-  found.file = info.dli_fname != nullptr ? info.dli_fname : "";
-  found.file_offset = reinterpret_cast<std::uintptr_t>(address) - map->l_addr;
   open(is_program ? "/proc/self/exe" : found.file);
   find(found.file_offset, found);
   return found;

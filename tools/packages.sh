@@ -33,6 +33,7 @@ LIST
     # What the end-to-end scripts say themselves ("# needs: PACKAGE..."); ps and pgrep for all of them.
     test | e2e)
       echo "procps  the end-to-end tests"
+      if [ "$1" = test ]; then echo "google-perftools  its pprof reads profiles of the heap"; fi
       if [ "$1" = test ]; then scripts=$(awk '{ sub(/#.*/, "") } NF { print "tests/e2e/" $1 }' tests/e2e/quick; echo tests/library/*.sh); else scripts=$(echo tests/e2e/*.sh); fi
       # shellcheck disable=SC2086
       sed -n 's/^# needs: *//p' $scripts | tr -s ' ' '\n' | sed 's/$/  the end-to-end tests/'

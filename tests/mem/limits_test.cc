@@ -54,16 +54,18 @@ TEST_F(HeapLimits, WhatIsSetIsReadInWholeUnits) {
 
 TEST_F(HeapLimits, BeyondTheHardLimitThereIsNoMemoryAndThenThereIsAgain) {
   for (const std::size_t size : {std::size_t{100}, std::size_t{5000}, std::size_t{70000}, std::size_t{1500000}}) {
+    trim(0);
     const std::size_t refused = gather_stats().hard_limit_refused;
     set_limits({.hard_bytes = above_now(16 * kMiB)});
     const std::size_t got = fill(size);
-    EXPECT_GT(got, 12 * kMiB) << size;
+    // Slabs of large classes have room that no block fits into.
+    EXPECT_GT(got, 8 * kMiB) << size;
     EXPECT_LE(got, 17 * kMiB) << size;
     EXPECT_LE(gather_stats().live_bytes, limits().hard_bytes);
     EXPECT_GT(gather_stats().hard_limit_refused, refused);
     for (void* block : blocks_) release(block);
     blocks_.clear();
-    EXPECT_GT(fill(size), 12 * kMiB) << size << " for the second time";
+    EXPECT_GT(fill(size), 8 * kMiB) << size << " for the second time";
     for (void* block : blocks_) release(block);
     blocks_.clear();
   }

@@ -166,7 +166,8 @@ TEST(HeapSampling, SlotsComeAndGo) {
 class SampledProcess : public ::testing::Environment {
   void SetUp() override {
     const char* mean = std::getenv("WEFT_TEST_SAMPLE");  // NOLINT(concurrency-mt-unsafe): before threads
-    if (mean != nullptr) ASSERT_TRUE(start_profile(std::strtoull(mean, nullptr, 10)));
+    if (mean == nullptr) return;
+    ASSERT_TRUE(start_profile(std::strtoull(mean, nullptr, 10)));
   }
 };
 [[maybe_unused]] const auto* const environment = ::testing::AddGlobalTestEnvironment(new SampledProcess);

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -156,6 +157,28 @@ void operators() {
   delete[] many;
 }
 
+// The number after the last of these words: totals stand behind those of single heaps.
+std::size_t number_after(const std::string& text, const char* words) {
+  const std::size_t at = text.rfind(words);
+  return at == std::string::npos ? SIZE_MAX : std::strtoull(text.c_str() + at + std::strlen(words), nullptr, 10);
+}
+
+void malloc_info_agrees() {
+  void* volatile large = malloc(60000000);
+  static char room[100000];
+  std::FILE* stream = fmemopen(room, sizeof room, "w");
+  malloc_info(0, stream);
+  std::fclose(stream);
+  const std::string text = room;
+  const struct mallinfo2 info = mallinfo2();
+  const std::string mmap = "<total type=\"mmap\" count=\"" + std::to_string(info.hblks) + "\" size=\"";
+  expect(number_after(text, mmap.c_str()) == info.hblkhd, "malloc_info() and mallinfo2() count the same large blocks");
+  const std::size_t current = number_after(text, "<system type=\"current\" size=\"");
+  expect(current >= info.uordblks && current < info.uordblks + 60000000, "malloc_info() counts large blocks apart");
+  expect(number_after(text, "<system type=\"max\" size=\"") >= current, "malloc_info()'s maximum is none below what is");
+  free(large);
+}
+
 void numbers() {
   const struct mallinfo2 before = mallinfo2();
   std::vector<void*> blocks(1000);
@@ -167,7 +190,9 @@ void numbers() {
   for (void* block : blocks) free(block);
   free(large);
   // A heap that looks for misuse keeps what is freed for a while.
-  expect(mallinfo2().uordblks <= before.uordblks + 300000, "mallinfo2() counts what is freed");
+  const struct mallinfo2 end = mallinfo2();
+  expect(end.uordblks + end.fordblks == end.arena, "mallinfo2()'s used and free bytes are all there are");
+  expect(end.uordblks <= before.uordblks + 300000, "mallinfo2() counts what is freed");
   char* text = nullptr;
   std::size_t length = 0;
   std::FILE* stream = open_memstream(&text, &length);
@@ -176,6 +201,7 @@ void numbers() {
   expect(std::strncmp(text, "<malloc version=\"1\">", 20) == 0 && std::strstr(text, "</malloc>") != nullptr,
          "malloc_info() writes XML");
   free(text);
+  malloc_info_agrees();
   expect(malloc_info(1, stdout) != 0, "malloc_info() refuses options");
   expect(mallopt(M_MMAP_THRESHOLD, 1 << 20) == 1, "mallopt() is well");
   malloc_trim(0);
