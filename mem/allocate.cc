@@ -98,7 +98,8 @@ Place place_of(const void* block) noexcept {
 }
 
 void release_remote(Descriptor& slab, LocalHeap& owner, void* block) noexcept {
-  if (owner.is_private()) return &owner == sampling::heap() ? sampling::release(slab, block) : owner.free_private(slab, block);
+  if (owner.is_private())
+    return &owner == sampling::heap() ? sampling::release(slab, block) : owner.free_private(slab, block);
   LocalHeap* heap = has_heap() ? current_heap : attach_heap_to_free();
   if (heap != nullptr) {
     heap->free_remote(slab, block);

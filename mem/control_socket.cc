@@ -134,7 +134,8 @@ There look() noexcept {
   if (!S_ISSOCK(facts.st_mode)) return There::kNoSocket;
   const int asks = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const bool answers =
-      connect(asks, reinterpret_cast<const sockaddr*>(&service.address), sizeof service.address) == 0 || errno == EAGAIN;
+      connect(asks, reinterpret_cast<const sockaddr*>(&service.address), sizeof service.address) == 0 ||
+      errno == EAGAIN;
   close(asks);
   return answers ? There::kSomebody : There::kNobody;
 }

@@ -17,7 +17,8 @@ namespace weft::mem {
 namespace {
 
 constexpr const char* kKnown =
-    "known are hardened, fast, profile[=FILE], sample=SIZE, leaks[=FILE], report=FILE, stats=SOCKET, soft=SIZE, hard=SIZE";
+    "known are hardened, fast, profile[=FILE], sample=SIZE, leaks[=FILE], report=FILE, stats=SOCKET, soft=SIZE, "
+    "hard=SIZE";
 
 enum class Value { kNone, kMaybe, kPath, kSize };
 
@@ -74,8 +75,8 @@ std::size_t size_of(std::string_view text) noexcept {
 // One of them, ended by a zero byte.
 const char* fault_of(char* text, bool trusted, Options& into) noexcept {
   char* value = std::strchr(text, '=');
-  const std::string_view name = value == nullptr ? std::string_view(text)
-                                                 : std::string_view(text, static_cast<std::size_t>(value - text));
+  const std::string_view name =
+      value == nullptr ? std::string_view(text) : std::string_view(text, static_cast<std::size_t>(value - text));
   const auto* known =
       std::find_if(kOptions.begin(), kOptions.end(), [&](const Known& each) { return each.name == name; });
   if (known == kOptions.end()) return "no such option";
@@ -136,8 +137,8 @@ void parse_options(std::span<char> text, bool trusted, Options& into,
                    void (*complain)(const char* what, std::string_view option)) noexcept {
   // The last byte is the zero byte.
   for (std::size_t at = 0; at + 1 < text.size();) {
-    const std::size_t end = std::min(std::string_view(text.data() + at, text.size() - 1 - at).find(','),
-                                     text.size() - 1 - at) + at;
+    const std::size_t end =
+        std::min(std::string_view(text.data() + at, text.size() - 1 - at).find(','), text.size() - 1 - at) + at;
     text[end] = '\0';
     char* option = text.data() + at;
     const std::string_view whole(option, end - at);

@@ -70,7 +70,8 @@ const Stack* next_holder(const Stack* before, double before_bytes) noexcept {
   double best_bytes = 0;
   sampled_blocks.each_stack([&](const Stack& stack) {
     const double bytes = estimate_of(stack.live_blocks, stack.live_bytes).bytes;
-    if (bytes == 0 || (before != nullptr && (bytes > before_bytes || (bytes == before_bytes && &stack <= before)))) return;
+    if (bytes == 0 || (before != nullptr && (bytes > before_bytes || (bytes == before_bytes && &stack <= before))))
+      return;
     if (best == nullptr || bytes > best_bytes || (bytes == best_bytes && &stack < best)) {
       best = &stack;
       best_bytes = bytes;

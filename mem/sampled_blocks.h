@@ -69,7 +69,8 @@ class SampledBlocks {
   template <typename Visit>
   void each_stack(const Visit& visit) const noexcept {
     for (const std::atomic<Stack*>& head : stacks_) {
-      for (const Stack* stack = head.load(std::memory_order_acquire); stack != nullptr; stack = stack->next) visit(*stack);
+      for (const Stack* stack = head.load(std::memory_order_acquire); stack != nullptr; stack = stack->next)
+        visit(*stack);
     }
   }
 

@@ -3,7 +3,7 @@
 // Of a program's own symbol table, where it was not stripped, which has functions that are not exported, too; else of the dynamic one.
 // Names are as the linker knows them (mangled). Files are mapped one at a time and only while this exists.
 // Not thread-safe. Takes no lock, of the dynamic linker's neither: it is asked when a process is about to end, whoever has them.
-// Tests: tests/mem/symbols_test.cc.
+// Tests: tests/mem/stack_trace_test.cc.
 #pragma once
 
 #include <array>

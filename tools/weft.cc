@@ -181,11 +181,13 @@ int main(int count, char** words) {
   scrub_command->add_option("-r,--rate", wish.rate, "Read at most so many bytes a second");
   scrub_command->add_flag("-p,--progress", wish.progress, "Show progress also where there is no terminal");
   CLI::App* heap_command = subcommand("heap", "Numbers of a running process whose heap is Weft's");
-  heap_command->add_option("PROCESS", wish.process, "Its id, or the socket it was given: WEFT_HEAP=stats=SOCKET")->required();
+  heap_command->add_option("PROCESS", wish.process, "Its id, or the socket it was given: WEFT_HEAP=stats=SOCKET")
+      ->required();
   CLI::Option* prometheus = heap_command->add_flag("-m,--prometheus", wish.prometheus, "As Prometheus reads them");
   CLI::Option* holders =
       heap_command->add_flag("-w,--who", wish.holders, "The stacks that hold the most memory (needs a profile)");
-  CLI::Option* profile = heap_command->add_option("-p,--profile", wish.profile, "Write a heap profile for pprof there; -: standard output");
+  CLI::Option* profile = heap_command->add_option("-p,--profile", wish.profile,
+                                                  "Write a heap profile for pprof there; -: standard output");
   heap_command->add_flag("--purge", wish.purge, "Have it give free pages back")->excludes(prometheus, holders, profile);
   profile->excludes(prometheus, holders);
   holders->excludes(prometheus);

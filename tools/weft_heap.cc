@@ -53,7 +53,8 @@ Result<std::string> socket_of(const std::string& process) {
   mem::parse_options(std::span(asked.data(), asked.size() + 1), true, options, [](const char*, std::string_view) {});
   if (options.stats == nullptr) {
     return fail(Errc::kUnsupported, fmt::format("process {} was not started with stats=SOCKET in WEFT_HEAP; see "
-                                                "libweft-mem(7)", process));
+                                                "libweft-mem(7)",
+                                                process));
   }
   std::array<char, 4096> path{};
   if (!mem::expand_path(options.stats, static_cast<pid_t>(std::strtol(process.c_str(), nullptr, 10)), path))
@@ -64,17 +65,20 @@ Result<std::string> socket_of(const std::string& process) {
 
 Error cannot_connect(int error, const std::string& path) {
   if (error == ENOENT) return Error(Errc::kNotFound, path + ": there is no such socket; has the process ended?");
-  if (error == ECONNREFUSED) return Error(Errc::kNotFound, path + ": nobody answers: the process has ended, or this is no socket");
+  if (error == ECONNREFUSED)
+    return Error(Errc::kNotFound, path + ": nobody answers: the process has ended, or this is no socket");
   return Error::from_errno(error, path);
 }
 
 }  // namespace
 
-Result<std::string> ask_heap(const std::string& process_or_socket, std::string_view question, std::chrono::seconds patience) {
+Result<std::string> ask_heap(const std::string& process_or_socket, std::string_view question,
+                             std::chrono::seconds patience) {
   std::string path = process_or_socket;
   if (is_number(path)) path = TRY(socket_of(path));
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-  if (path.size() >= sizeof(address.sun_path)) return fail(Errc::kInvalid, path + ": a socket's path has at most 107 bytes");
+  if (path.size() >= sizeof(address.sun_path))
+    return fail(Errc::kInvalid, path + ": a socket's path has at most 107 bytes");
   path.copy(address.sun_path, path.size());
   const Descriptor to{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   if (to.fd < 0) return fail(Error::from_errno(errno, "socket"));
@@ -94,15 +98,16 @@ Result<std::string> ask_heap(const std::string& process_or_socket, std::string_v
     if (count > 0) {
       answer.append(part.data(), static_cast<std::size_t>(count));
     } else if (errno == EAGAIN) {
-      return fail(Errc::kTimedOut, fmt::format("{}: no answer within {} s: the process is stopped, or its heap hangs", path,
-                                               patience.count()));
+      return fail(Errc::kTimedOut, fmt::format("{}: no answer within {} s: the process is stopped, or its heap hangs",
+                                               path, patience.count()));
     } else if (errno != EINTR) {
       return fail(Error::from_errno(errno, "answer of " + path));
     }
   }
   constexpr std::string_view kWell = "ok\n", kError = "error: ";
   if (answer.starts_with(kWell)) return answer.substr(kWell.size());
-  if (answer.starts_with(kError)) return fail(Errc::kUnsupported, answer.substr(kError.size(), answer.find('\n') - kError.size()));
+  if (answer.starts_with(kError))
+    return fail(Errc::kUnsupported, answer.substr(kError.size(), answer.find('\n') - kError.size()));
   return fail(Errc::kUnsupported, path + ": who answers there is not a heap of Weft's");
 }
 

@@ -40,7 +40,9 @@ WEFT_EXPORT void* malloc(std::size_t size) noexcept { return allocate(size); }
 
 WEFT_EXPORT void free(void* block) noexcept { release(block); }
 
-WEFT_EXPORT WEFT_HEAP_ENTRY void* calloc(std::size_t count, std::size_t size) noexcept { return allocate_zeroed(count, size); }
+WEFT_EXPORT WEFT_HEAP_ENTRY void* calloc(std::size_t count, std::size_t size) noexcept {
+  return allocate_zeroed(count, size);
+}
 
 WEFT_EXPORT WEFT_HEAP_ENTRY void* realloc(void* block, std::size_t size) noexcept { return reallocate(block, size); }
 
@@ -53,7 +55,9 @@ WEFT_EXPORT WEFT_HEAP_ENTRY void* reallocarray(void* block, std::size_t count, s
   return reallocate(block, bytes);
 }
 
-WEFT_EXPORT WEFT_HEAP_ENTRY void* aligned_alloc(std::size_t align, std::size_t size) noexcept { return allocate_aligned(align, size); }
+WEFT_EXPORT WEFT_HEAP_ENTRY void* aligned_alloc(std::size_t align, std::size_t size) noexcept {
+  return allocate_aligned(align, size);
+}
 
 WEFT_EXPORT WEFT_HEAP_ENTRY void* memalign(std::size_t align, std::size_t size) noexcept {
   return allocate_aligned(rounded_align(align), size);

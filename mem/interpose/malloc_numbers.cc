@@ -17,7 +17,9 @@
 namespace {
 using namespace weft::mem;
 
-std::size_t free_blocks(const ClassStats& of) noexcept { return of.blocks_carved - std::min(of.blocks_carved, of.blocks_used); }
+std::size_t free_blocks(const ClassStats& of) noexcept {
+  return of.blocks_carved - std::min(of.blocks_carved, of.blocks_used);
+}
 
 std::size_t free_pieces(const Stats& stats) noexcept {
   std::size_t count = stats.free_runs;

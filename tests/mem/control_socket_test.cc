@@ -47,8 +47,7 @@ class Folder {
   std::string operator/(const std::string& name) const { return (path_ / name).string(); }
 
  private:
-  std::filesystem::path path_ =
-      std::filesystem::temp_directory_path() / ("weft-control." + std::to_string(getpid()));
+  std::filesystem::path path_ = std::filesystem::temp_directory_path() / ("weft-control." + std::to_string(getpid()));
 };
 
 // A thread of ours stays: in a process of its own each.
@@ -140,8 +139,8 @@ TEST(HeapControl, DISABLED_AForkedChildHasItsOwnOrNone) {
 }
 
 TEST(HeapControlSocket, AnswersAndStaysWhateverItsClientsDo) {
-  for (const char* body :
-       {"AnswersEachQuestion", "WhoHangsUpDoesNotEndIt", "APathThatIsTakenIsLeftAlone", "AForkedChildHasItsOwnOrNone"}) {
+  for (const char* body : {"AnswersEachQuestion", "WhoHangsUpDoesNotEndIt", "APathThatIsTakenIsLeftAlone",
+                           "AForkedChildHasItsOwnOrNone"}) {
     EXPECT_EQ(test::status_of_body(std::string("HeapControl.DISABLED_") + body), 0) << body;
   }
 }

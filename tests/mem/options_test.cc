@@ -21,8 +21,9 @@ Options parsed(const std::string& text, bool trusted = true) {
   kept.push_back(std::make_unique<std::string>(text));
   faults().clear();
   Options into;
-  parse_options(std::span(kept.back()->data(), text.size() + 1), trusted, into,
-                [](const char* what, std::string_view option) { faults().push_back(std::string(option) + ": " + what); });
+  parse_options(
+      std::span(kept.back()->data(), text.size() + 1), trusted, into,
+      [](const char* what, std::string_view option) { faults().push_back(std::string(option) + ": " + what); });
   return into;
 }
 
@@ -35,7 +36,8 @@ TEST(HeapOptions, NothingAsksForNothing) {
 }
 
 TEST(HeapOptions, AllOfThemAtOnce) {
-  const Options all = parsed("hardened,profile=/tmp/a,sample=64k,leaks,report=/tmp/r.json,stats=/run/s,soft=1g,hard=2G");
+  const Options all =
+      parsed("hardened,profile=/tmp/a,sample=64k,leaks,report=/tmp/r.json,stats=/run/s,soft=1g,hard=2G");
   EXPECT_TRUE(faults().empty());
   EXPECT_TRUE(all.hardened && all.sampling);
   EXPECT_STREQ(all.profile, "/tmp/a");

@@ -33,7 +33,9 @@ class HeapProfile : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  static std::string program(const std::string& name) { return (test::build_folder() / "tests/preload" / name).string(); }
+  static std::string program(const std::string& name) {
+    return (test::build_folder() / "tests/preload" / name).string();
+  }
   static Outcome run(const std::string& options, const std::string& command) {
     // Not into timeout(1): it would write its own over the program's.
     return shell("timeout 60 env WEFT_HEAP=" + options + " LD_PRELOAD=" + test::preload_library() + " " + command);
@@ -82,7 +84,8 @@ TEST_F(HeapProfile, PprofReadsIt) {
 }
 
 TEST_F(HeapProfile, EveryProcessWritesItsOwnWhereThePathSaysSo) {
-  const Outcome end = run("profile=" + (folder_ / "p.%p.heap").string(), "sh -c 'sort /dev/null; sort /dev/null | sort'");
+  const Outcome end =
+      run("profile=" + (folder_ / "p.%p.heap").string(), "sh -c 'sort /dev/null; sort /dev/null | sort'");
   EXPECT_EQ(end.status, 0) << end.said;
   int files = 0;
   for (const auto& each : std::filesystem::directory_iterator(folder_)) {
@@ -105,8 +108,10 @@ TEST_F(HeapProfile, HardenedModeSaysWhereABlockWasAllocatedAndFreed) {
   std::string doubled, overflow;
   std::istringstream cases(shell(program("misuse")).said);
   for (std::string line; std::getline(cases, line);) {
-    if (doubled.empty() && line.find("double free of 100 bytes") != std::string::npos) doubled = line.substr(0, line.find(' '));
-    if (overflow.empty() && line.find(" overflow of 100 bytes") != std::string::npos) overflow = line.substr(0, line.find(' '));
+    if (doubled.empty() && line.find("double free of 100 bytes") != std::string::npos)
+      doubled = line.substr(0, line.find(' '));
+    if (overflow.empty() && line.find(" overflow of 100 bytes") != std::string::npos)
+      overflow = line.substr(0, line.find(' '));
   }
   const Outcome twice = run("hardened,profile", program("misuse") + " " + doubled);
   EXPECT_NE(twice.said.find("a block was freed twice: 0x"), std::string::npos) << twice.said;
@@ -150,7 +155,8 @@ TEST(HeapSampled, DISABLED_TheProgramAsksForAProfileItself) {
   const auto path = std::filesystem::temp_directory_path() / ("weft-profile-api." + std::to_string(getpid()));
   ASSERT_TRUE(write_profile(path.c_str()));
   const std::string profile = content_of(path);
-  EXPECT_TRUE(profile.starts_with("heap profile: 1: 4194304 [1: 4194304] @ heap_v2/524288\n")) << profile.substr(0, 200);
+  EXPECT_TRUE(profile.starts_with("heap profile: 1: 4194304 [1: 4194304] @ heap_v2/524288\n"))
+      << profile.substr(0, 200);
   EXPECT_NE(profile.find("MAPPED_LIBRARIES:\n"), std::string::npos);
   EXPECT_NE(profile.find("libc.so.6"), std::string::npos);
   ASSERT_TRUE(write_holders(path.c_str()));

@@ -177,9 +177,10 @@ TEST(HeapSampling, AHeapThatIsSampledIsAHeapLikeAnother) {
   for (const char* mean : {"1", "3000", "300000"}) {
     setenv("WEFT_TEST_SAMPLE", mean, 1);  // NOLINT(concurrency-mt-unsafe): no threads here
     // But for those that count slabs.
-    EXPECT_EQ(status_of_body("HeapModel.*:HeapThreads.*:HeapFork.*:Heap.*:Region.*:Large.*:Allocate.*-Allocate.ASlabWhose*:"
-                             "Allocate.APointerThat*:HeapFork.AChildUsesWhat*:HeapThreads.FreeBlocksOfAHeapWithout*"),
-              0)
+    EXPECT_EQ(
+        status_of_body("HeapModel.*:HeapThreads.*:HeapFork.*:Heap.*:Region.*:Large.*:Allocate.*-Allocate.ASlabWhose*:"
+                       "Allocate.APointerThat*:HeapFork.AChildUsesWhat*:HeapThreads.FreeBlocksOfAHeapWithout*"),
+        0)
         << mean;
   }
   unsetenv("WEFT_TEST_SAMPLE");  // NOLINT(concurrency-mt-unsafe)

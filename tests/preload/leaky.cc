@@ -11,7 +11,7 @@
 extern "C" {
 
 // On the stack when malloc is called: not their last call.
-#define WEFT_RETURNED(block)      \
+#define WEFT_RETURNED(block)       \
   void* volatile returned = block; \
   return returned
 

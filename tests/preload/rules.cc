@@ -175,7 +175,8 @@ void malloc_info_agrees() {
   expect(number_after(text, mmap.c_str()) == info.hblkhd, "malloc_info() and mallinfo2() count the same large blocks");
   const std::size_t current = number_after(text, "<system type=\"current\" size=\"");
   expect(current >= info.uordblks && current < info.uordblks + 60000000, "malloc_info() counts large blocks apart");
-  expect(number_after(text, "<system type=\"max\" size=\"") >= current, "malloc_info()'s maximum is none below what is");
+  expect(number_after(text, "<system type=\"max\" size=\"") >= current,
+         "malloc_info()'s maximum is none below what is");
   free(large);
 }
 
