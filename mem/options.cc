@@ -123,7 +123,10 @@ void read_environment() noexcept {
     std::string_view value = *each;
     if (!value.starts_with(kName)) continue;
     value.remove_prefix(kName.size());
-    if (value.size() >= copy.size()) return complain_on_stderr("is too long, nothing of it holds", {value.data(), 40});
+    if (value.size() >= copy.size()) {
+      value.remove_suffix(value.size() - 40);
+      return complain_on_stderr("is too long, nothing of it holds", value);
+    }
     std::memcpy(copy.data(), value.data(), value.size());
     parse_options(std::span(copy).first(value.size() + 1), getauxval(AT_SECURE) == 0, process_options,
                   &complain_on_stderr);

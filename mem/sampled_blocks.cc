@@ -70,7 +70,7 @@ Stack* SampledBlocks::intern(std::span<void* const> frames) noexcept {
   if (place == nullptr) return nullptr;
   auto* stack = ::new (place) Stack;
   stack->depth = frames.size();
-  std::memcpy(static_cast<void*>(stack + 1), frames.data(), frames.size_bytes());
+  std::ranges::copy(frames, reinterpret_cast<void**>(stack + 1));
   stack->next = head.load(std::memory_order_relaxed);
   head.store(stack, std::memory_order_release);
   ++stack_count_;

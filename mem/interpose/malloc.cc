@@ -25,7 +25,7 @@ namespace {
 
 using namespace weft::mem;
 
-[[gnu::used]] const char* const hooks = &process_hooks;
+[[gnu::used]] const char* const kHooks = &kProcessHooks;
 
 // A power of two at least as large; 0: there is none.
 std::size_t rounded_align(std::size_t align) noexcept {

@@ -18,7 +18,7 @@
 
 namespace weft::mem {
 
-const char process_hooks = 0;
+const char kProcessHooks = 0;
 
 namespace {
 

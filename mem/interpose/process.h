@@ -7,6 +7,6 @@
 namespace weft::mem {
 
 // Nothing to call: malloc.cc names it, so that a program that links malloc has the constructor and destructor as well.
-extern const char process_hooks;
+extern const char kProcessHooks;
 
 }  // namespace weft::mem
