@@ -2,13 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <filesystem>
+#include <sstream>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "mem/allocate.h"
 #include "mem/stats.h"
 #include "tests/mem/checked.h"
+#include "tests/mem/commands.h"
 
 namespace weft::mem {
 namespace {
@@ -158,6 +163,29 @@ TEST_F(HeapLimits, ThreadsThatMeetTheHardLimitTogetherGoOn) {
   }
   EXPECT_GT(refused, 0U);
   EXPECT_TRUE(test::invariants_hold());
+}
+
+TEST(HeapLimitsPreloaded, AProgramMeetsTheHardLimitAsTheStandardsSay) {
+  if (!std::filesystem::exists(test::preload_library())) GTEST_SKIP() << "libweft-mem.so is not built beside this";
+  for (const char* mode : {"hard=64m", "hard=64m,hardened", "hard=64m,sample=64k", "soft=32m,hard=64m"}) {
+    const test::Outcome end = test::shell(std::string("timeout 60 env WEFT_HEAP=") + mode + " LD_PRELOAD=" +
+                                          test::preload_library() + " " +
+                                          (test::build_folder() / "tests/preload/greedy").string());
+    EXPECT_EQ(end.status, 0) << mode << ":\n" << end.said;
+    std::istringstream lines(end.said);
+    int ways = 0;
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t colon = line.find(": ");
+      if (colon == std::string::npos || line.starts_with("weft heap: ")) continue;
+      ++ways;
+      const int got = std::stoi(line.substr(colon + 2));
+      EXPECT_GE(got, 20) << mode << " " << line;
+      EXPECT_LE(got, 64) << mode << " " << line;
+    }
+    EXPECT_EQ(ways, 5) << end.said;
+    EXPECT_EQ(end.said.find("weft heap: more than the soft limit of 33554432 bytes is in use\n") != std::string::npos,
+              std::string(mode).starts_with("soft"));
+  }
 }
 
 }  // namespace

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "tests/mem/commands.h"
 
 namespace weft::mem {
 namespace {
@@ -100,6 +103,23 @@ TEST(HeapOptions, TheProcessStandsInAPath) {
   std::array<char, 6> little{};
   EXPECT_FALSE(expand_path("/tmp/%p.heap", 4711, little));
   EXPECT_TRUE(expand_path("/tmp/", 4711, little));
+}
+
+TEST(HeapOptions, APreloadedProgramSaysAtItsStartWhatItDoesNotUnderstand) {
+  if (!std::filesystem::exists(test::preload_library())) GTEST_SKIP() << "libweft-mem.so is not built beside this";
+  const auto with = [](const std::string& options) {
+    return test::shell("WEFT_HEAP=" + options + " LD_PRELOAD=" + test::preload_library() + " /bin/echo hello");
+  };
+  EXPECT_EQ(with("fast,soft=1g,report=/dev/null").said, "hello\n");
+  const test::Outcome broken = with("hadrened,hard=lots");
+  EXPECT_EQ(broken.status, 0);
+  EXPECT_NE(broken.said.find("weft heap: WEFT_HEAP: 'hadrened': no such option; known are hardened, "), std::string::npos)
+      << broken.said;
+  EXPECT_NE(broken.said.find("weft heap: WEFT_HEAP: 'hard=lots': needs a size"), std::string::npos) << broken.said;
+  EXPECT_TRUE(broken.said.ends_with("hello\n"));
+  const test::Outcome too_long = with("report=/" + std::string(5000, 'a'));
+  EXPECT_NE(too_long.said.find("is too long, nothing of it holds"), std::string::npos) << too_long.said;
+  EXPECT_TRUE(too_long.said.ends_with("hello\n"));
 }
 
 }  // namespace
