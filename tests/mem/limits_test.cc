@@ -168,9 +168,9 @@ TEST_F(HeapLimits, ThreadsThatMeetTheHardLimitTogetherGoOn) {
 TEST(HeapLimitsPreloaded, AProgramMeetsTheHardLimitAsTheStandardsSay) {
   if (!std::filesystem::exists(test::preload_library())) GTEST_SKIP() << "libweft-mem.so is not built beside this";
   for (const char* mode : {"hard=64m", "hard=64m,hardened", "hard=64m,sample=64k", "soft=32m,hard=64m"}) {
-    const test::Outcome end = test::shell(std::string("timeout 60 env WEFT_HEAP=") + mode + " LD_PRELOAD=" +
-                                          test::preload_library() + " " +
-                                          (test::build_folder() / "tests/preload/greedy").string());
+    const test::Outcome end =
+        test::shell(std::string("timeout 60 env WEFT_HEAP=") + mode + " LD_PRELOAD=" + test::preload_library() + " " +
+                    (test::build_folder() / "tests/preload/greedy").string());
     EXPECT_EQ(end.status, 0) << mode << ":\n" << end.said;
     std::istringstream lines(end.said);
     int ways = 0;

@@ -113,7 +113,8 @@ TEST(HeapOptions, APreloadedProgramSaysAtItsStartWhatItDoesNotUnderstand) {
   EXPECT_EQ(with("fast,soft=1g,report=/dev/null").said, "hello\n");
   const test::Outcome broken = with("hadrened,hard=lots");
   EXPECT_EQ(broken.status, 0);
-  EXPECT_NE(broken.said.find("weft heap: WEFT_HEAP: 'hadrened': no such option; known are hardened, "), std::string::npos)
+  EXPECT_NE(broken.said.find("weft heap: WEFT_HEAP: 'hadrened': no such option; known are hardened, "),
+            std::string::npos)
       << broken.said;
   EXPECT_NE(broken.said.find("weft heap: WEFT_HEAP: 'hard=lots': needs a size"), std::string::npos) << broken.said;
   EXPECT_TRUE(broken.said.ends_with("hello\n"));

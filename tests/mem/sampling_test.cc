@@ -175,9 +175,10 @@ class SampledProcess : public ::testing::Environment {
 TEST(HeapSampling, AHeapThatIsSampledIsAHeapLikeAnother) {
   if (std::getenv("WEFT_TEST_SAMPLE") != nullptr) GTEST_SKIP() << "this is it";  // NOLINT(concurrency-mt-unsafe)
   // All but those that count slabs; every block is traced in a few alone, which takes long.
-  const std::string few = "HeapModel.*:HeapFork.*:Large.*:Heap.*-HeapFork.AChildUsesWhat*";
-  const std::string most = "HeapModel.*:HeapThreads.*:HeapFork.*:Heap.*:Region.*:Large.*:Allocate.*-Allocate.ASlabWhose*:"
-                           "Allocate.APointerThat*:HeapFork.AChildUsesWhat*:HeapThreads.FreeBlocksOfAHeapWithout*";
+  const std::string few = "HeapModel.*:Large.*:Heap.*";
+  const std::string most =
+      "HeapModel.*:HeapThreads.*:HeapFork.*:Heap.*:Region.*:Large.*:Allocate.*-Allocate.ASlabWhose*:"
+      "Allocate.APointerThat*:HeapFork.AChildUsesWhat*:HeapThreads.FreeBlocksOfAHeapWithout*";
   for (const auto& [mean, tests] : {std::pair{"1", few}, std::pair{"10000", most}}) {
     setenv("WEFT_TEST_SAMPLE", mean, 1);  // NOLINT(concurrency-mt-unsafe): no threads here
     EXPECT_EQ(status_of_body(tests), 0) << mean;
