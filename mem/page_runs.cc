@@ -20,6 +20,8 @@ namespace {
 constexpr int kSearch = 8;
 // Runs longer than this are used from the end.
 constexpr std::size_t kRoomy = 64;
+// 16 TiB. More than machines have; a run has 32 bits for its units, and its bits in `dirty` are touched one by one.
+constexpr std::size_t kMostUnits = std::size_t{1} << 30;
 
 template <typename Visit>
 void each_word(std::size_t first, std::size_t units, const Visit& visit) noexcept {
@@ -281,6 +283,7 @@ Descriptor* PageRuns::take(std::size_t units) noexcept {
 
 PageRuns::Run PageRuns::allocate_locked(std::size_t units, Kind kind, std::size_t align_bytes) noexcept {
   const std::size_t slack = align_bytes / kUnitBytes - 1;
+  if (units + slack > kMostUnits) return {};
   Descriptor* run = take(units + slack);
   if (run == nullptr) return {};
   std::size_t skip = 0;

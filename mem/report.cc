@@ -39,13 +39,15 @@ struct Line {
   const char* help;
 };
 
-constexpr std::size_t kLines = 20;
+constexpr std::size_t kLines = 22;
 std::array<Line, kLines> lines_of(const Stats& s) noexcept {
   return {{{"used_bytes", s.used_bytes, "gauge", "in the program's hands, as large as size classes make them"},
            {"small_bytes", s.small_bytes, "gauge", "of these, in slabs"},
            {"large_bytes", s.large_bytes, "gauge", "of these, in large blocks"},
            {"large_blocks", s.large_blocks, "gauge", "large blocks"},
-           {"live_bytes", s.live_bytes, "gauge", "slabs, large blocks and the heap itself, whole"},
+           {"stack_bytes", s.pages_bytes[static_cast<std::size_t>(PageUse::kStacks)], "gauge", "pages of fiber stacks"},
+           {"buffer_bytes", s.pages_bytes[static_cast<std::size_t>(PageUse::kBuffers)], "gauge", "pages of I/O buffers"},
+           {"live_bytes", s.live_bytes, "gauge", "slabs, large blocks, pages of pools and the heap itself, whole"},
            {"dirty_bytes", s.dirty_bytes, "gauge", "free, with pages"},
            {"free_bytes", s.free_bytes, "gauge", "free, with pages or without"},
            {"peak_bytes", s.peak_bytes, "gauge", "the most that was live"},
