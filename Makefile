@@ -48,6 +48,7 @@ package_groups := $(strip build \
   $(if $(filter coverage,$(FLAVOUR) $(GOALS)),coverage) \
   $(if $(filter e2e,$(GOALS)),e2e) \
   $(if $(filter heap-programs,$(GOALS)),programs) \
+  $(if $(filter jemalloc,$(HEAP)),jemalloc) \
   $(if $(filter bench%,$(GOALS)),bench))
 space := $(subst ,, )
 ifneq ($(building),)

@@ -228,6 +228,7 @@ Descriptor* PageRuns::find(const Bins& bins, std::size_t units) noexcept {
 
 // Past the end of what was ever used; a free run that lies there is part of it.
 Descriptor* PageRuns::from_frontier(std::size_t units) noexcept {
+  if (units > kMostUnits) return nullptr;
   const std::size_t count = segment_count.load(std::memory_order_relaxed);
   Segment* segment = nullptr;
   std::size_t first = 0;
@@ -283,7 +284,6 @@ Descriptor* PageRuns::take(std::size_t units) noexcept {
 
 PageRuns::Run PageRuns::allocate_locked(std::size_t units, Kind kind, std::size_t align_bytes) noexcept {
   const std::size_t slack = align_bytes / kUnitBytes - 1;
-  if (units + slack > kMostUnits) return {};
   Descriptor* run = take(units + slack);
   if (run == nullptr) return {};
   std::size_t skip = 0;
