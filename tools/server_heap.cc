@@ -28,7 +28,7 @@ sched::StackMemory stacks_of_heap() noexcept {
 }
 
 sched::StackMemory server_stacks() noexcept {
-  const std::unique_ptr<void, decltype(&std::free)> probe(std::malloc(1), &std::free);
+  const std::unique_ptr<void, decltype(&std::free)> probe(std::calloc(1, 1), &std::free);
   return mem::is_ours(probe.get()) ? stacks_of_heap() : sched::StackMemory{};
 }
 

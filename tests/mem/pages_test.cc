@@ -43,7 +43,7 @@ TEST(HeapPages, WhatWasForbiddenIsUsableForTheNext) {
   give_pages(pages);
   // Free now, but still the heap's: a guard that was left would be a fault, and nothing is there of what it held.
   const volatile std::byte* free_pages = pages;
-  for (std::size_t i = 0; i < kBytes; i += 4096) ASSERT_EQ(free_pages[i], std::byte{0});
+  for (std::size_t i = 0; i < kBytes; i += 4096) ASSERT_TRUE(free_pages[i] == std::byte{0}) << i;
   EXPECT_TRUE(test::invariants_hold());
 }
 
