@@ -44,7 +44,8 @@ class [[gnu::visibility("default")]] IoBufferPool {
   struct Free {
     Free* next;
   };
-  IoBufferPool(std::span<std::byte> area, std::size_t buffer_bytes) noexcept : area_(area), buffer_bytes_(buffer_bytes) {}
+  IoBufferPool(std::span<std::byte> area, std::size_t buffer_bytes) noexcept
+      : area_(area), buffer_bytes_(buffer_bytes) {}
 
   std::span<std::byte> area_;
   std::size_t buffer_bytes_;

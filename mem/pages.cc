@@ -16,7 +16,8 @@ namespace weft::mem {
 void* take_pages(std::size_t bytes, PageUse use) noexcept {
   prepare_process();
   PageRuns::Run run;
-  if (bytes <= PTRDIFF_MAX) run = page_runs.allocate(std::max<std::size_t>((bytes + kUnitBytes - 1) / kUnitBytes, 1), Kind::kPages);
+  if (bytes <= PTRDIFF_MAX)
+    run = page_runs.allocate(std::max<std::size_t>((bytes + kUnitBytes - 1) / kUnitBytes, 1), Kind::kPages);
   if (run.first == nullptr) {
     errno = ENOMEM;
     return nullptr;

@@ -41,28 +41,30 @@ struct Line {
 
 constexpr std::size_t kLines = 22;
 std::array<Line, kLines> lines_of(const Stats& s) noexcept {
-  return {{{"used_bytes", s.used_bytes, "gauge", "in the program's hands, as large as size classes make them"},
-           {"small_bytes", s.small_bytes, "gauge", "of these, in slabs"},
-           {"large_bytes", s.large_bytes, "gauge", "of these, in large blocks"},
-           {"large_blocks", s.large_blocks, "gauge", "large blocks"},
-           {"stack_bytes", s.pages_bytes[static_cast<std::size_t>(PageUse::kStacks)], "gauge", "pages of fiber stacks"},
-           {"buffer_bytes", s.pages_bytes[static_cast<std::size_t>(PageUse::kBuffers)], "gauge", "pages of I/O buffers"},
-           {"live_bytes", s.live_bytes, "gauge", "slabs, large blocks, pages of pools and the heap itself, whole"},
-           {"dirty_bytes", s.dirty_bytes, "gauge", "free, with pages"},
-           {"free_bytes", s.free_bytes, "gauge", "free, with pages or without"},
-           {"peak_bytes", s.peak_bytes, "gauge", "the most that was live"},
-           {"committed_bytes", s.committed_bytes, "gauge", "usable address space"},
-           {"heaps", s.heaps, "gauge", "heaps of threads, past and present"},
-           {"idle_heaps", s.idle_heaps, "gauge", "of these, without a thread"},
-           {"refills_total", s.refills, "counter", "lists that were filled anew"},
-           {"slabs_made_total", s.slabs_made, "counter", "slabs that were made"},
-           {"slabs_freed_total", s.slabs_freed, "counter", "slabs that were given back"},
-           {"slabs_adopted_total", s.slabs_adopted, "counter", "slabs taken over from heaps without a thread"},
-           {"posts_total", s.posts, "counter", "batches of blocks freed for another heap"},
-           {"soft_limit_bytes", s.soft_limit_bytes, "gauge", "what live_bytes should stay below; 18446744073709551615: none"},
-           {"hard_limit_bytes", s.hard_limit_bytes, "gauge", "what live_bytes cannot exceed; 18446744073709551615: none"},
-           {"soft_limit_passed_total", s.soft_limit_passed, "counter", "how often the soft limit was passed"},
-           {"hard_limit_refused_total", s.hard_limit_refused, "counter", "requests that the hard limit refused"}}};
+  return {
+      {{"used_bytes", s.used_bytes, "gauge", "in the program's hands, as large as size classes make them"},
+       {"small_bytes", s.small_bytes, "gauge", "of these, in slabs"},
+       {"large_bytes", s.large_bytes, "gauge", "of these, in large blocks"},
+       {"large_blocks", s.large_blocks, "gauge", "large blocks"},
+       {"stack_bytes", s.pages_bytes[static_cast<std::size_t>(PageUse::kStacks)], "gauge", "pages of fiber stacks"},
+       {"buffer_bytes", s.pages_bytes[static_cast<std::size_t>(PageUse::kBuffers)], "gauge", "pages of I/O buffers"},
+       {"live_bytes", s.live_bytes, "gauge", "slabs, large blocks, pages of pools and the heap itself, whole"},
+       {"dirty_bytes", s.dirty_bytes, "gauge", "free, with pages"},
+       {"free_bytes", s.free_bytes, "gauge", "free, with pages or without"},
+       {"peak_bytes", s.peak_bytes, "gauge", "the most that was live"},
+       {"committed_bytes", s.committed_bytes, "gauge", "usable address space"},
+       {"heaps", s.heaps, "gauge", "heaps of threads, past and present"},
+       {"idle_heaps", s.idle_heaps, "gauge", "of these, without a thread"},
+       {"refills_total", s.refills, "counter", "lists that were filled anew"},
+       {"slabs_made_total", s.slabs_made, "counter", "slabs that were made"},
+       {"slabs_freed_total", s.slabs_freed, "counter", "slabs that were given back"},
+       {"slabs_adopted_total", s.slabs_adopted, "counter", "slabs taken over from heaps without a thread"},
+       {"posts_total", s.posts, "counter", "batches of blocks freed for another heap"},
+       {"soft_limit_bytes", s.soft_limit_bytes, "gauge",
+        "what live_bytes should stay below; 18446744073709551615: none"},
+       {"hard_limit_bytes", s.hard_limit_bytes, "gauge", "what live_bytes cannot exceed; 18446744073709551615: none"},
+       {"soft_limit_passed_total", s.soft_limit_passed, "counter", "how often the soft limit was passed"},
+       {"hard_limit_refused_total", s.hard_limit_refused, "counter", "requests that the hard limit refused"}}};
 }
 
 void add_text(Text& text, const Stats& stats) noexcept {

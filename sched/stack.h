@@ -93,7 +93,8 @@ class StackDepot {
  public:
   static constexpr std::size_t kSmallestBytes = 16 * 1024, kLargestBytes = 64 * 1024 * 1024;
 
-  explicit StackDepot(std::size_t usual_bytes, StackMemory memory = {}) : memory_(memory), usual_(usual_bytes, memory) {}
+  explicit StackDepot(std::size_t usual_bytes, StackMemory memory = {})
+      : memory_(memory), usual_(usual_bytes, memory) {}
   ~StackDepot();
   StackDepot(const StackDepot&) = delete;
   StackDepot& operator=(const StackDepot&) = delete;

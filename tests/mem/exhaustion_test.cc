@@ -32,8 +32,8 @@ namespace {
 class MemoryGroup {
  public:
   explicit MemoryGroup(std::size_t limit_bytes) {
-    for (const auto& [root, limit] : {std::pair{"/sys/fs/cgroup", "memory.max"},
-                                      std::pair{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}}) {
+    for (const auto& [root, limit] :
+         {std::pair{"/sys/fs/cgroup", "memory.max"}, std::pair{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}}) {
       const std::filesystem::path folder = std::filesystem::path(root) / ("weft-test." + std::to_string(getpid()));
       std::error_code refused;
       if (!std::filesystem::create_directory(folder, refused)) continue;
@@ -210,7 +210,8 @@ TEST(HeapUnderLimit, DISABLED_KeepsTheMemoryOfAGroup) {
 TEST(HeapExhaustion, InAGroupWithLittleMemoryItLivesOnWhatItsProgramHolds) {
   if (kSanitized) GTEST_SKIP() << "sanitizers need more memory than the group has";
   const MemoryGroup group(64UL << 20);
-  if (!group) GTEST_SKIP() << "no control group with a limit of memory can be made here (as root, with the memory controller)";
+  if (!group)
+    GTEST_SKIP() << "no control group with a limit of memory can be made here (as root, with the memory controller)";
   EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_KeepsTheMemoryOfAGroup", RLIM_INFINITY, &group), 0);
 }
 

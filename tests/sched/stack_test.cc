@@ -60,7 +60,11 @@ TEST(StackPool, TakesItsMemoryFromWhereItIsTold) {
 }
 
 TEST(StackPool, SaysSoWhenNoMemoryIsGiven) {
-  StackPool pool(64 * 1024, {.take = [](std::size_t) -> void* { errno = ENOMEM; return nullptr; }, .give = give_counted});
+  StackPool pool(64 * 1024, {.take = [](std::size_t) -> void* {
+                               errno = ENOMEM;
+                               return nullptr;
+                             },
+                             .give = give_counted});
   const auto stack = pool.take();
   ASSERT_FALSE(stack.has_value());
   EXPECT_EQ(stack.error(), Errc::kNoMemory);
