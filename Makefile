@@ -48,6 +48,7 @@ package_groups := $(strip build \
   $(if $(filter coverage,$(FLAVOUR) $(GOALS)),coverage) \
   $(if $(filter e2e,$(GOALS)),e2e) \
   $(if $(filter heap-programs,$(GOALS)),programs) \
+  $(if $(filter jemalloc,$(HEAP)),jemalloc) \
   $(if $(filter bench%,$(GOALS)),bench))
 space := $(subst ,, )
 ifneq ($(building),)
@@ -233,7 +234,7 @@ heap_link.jemalloc := -Wl,--no-as-needed -l:libjemalloc.so.2 -Wl,--as-needed
 
 define program_rule
 $(call program,$(1)): $(call object,$(1)) $(call archive,tools) $(layer_archives) $(heap_archives.$(HEAP)) $(B)/lists/heap
-	$$(call link,$(heap_link.$(HEAP)))
+	$$(call link,$$(heap_link.$(HEAP)))
 endef
 $(foreach main,$(main_sources),$(eval $(call program_rule,$(main))))
 $(B)/bin/weft: $(call object,$(subcommand_sources)) $(B)/lists/subcommands

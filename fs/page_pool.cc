@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -39,17 +40,16 @@ PagePool::~PagePool() {
   WEFT_CHECK(taken() == 0);
   while (chunks_ != nullptr) {
     for (Page& page : chunks_->pages) mark_usable(&page, true);
-    munmap(chunks_->start, kPagesPerChunk * kBlockBytes);
+    std::free(chunks_->start);
     chunks_ = std::move(chunks_->next);
   }
 }
 
 void PagePool::grow() {
-  void* mapped = mmap(nullptr, kPagesPerChunk * kBlockBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  WEFT_CHECK(mapped != MAP_FAILED);
+  void* memory = std::aligned_alloc(kBlockBytes, kPagesPerChunk * kBlockBytes);
+  WEFT_CHECK(memory != nullptr);
   auto chunk = std::make_unique<Chunk>();
-  chunk->start = static_cast<std::byte*>(mapped);
+  chunk->start = static_cast<std::byte*>(memory);
   for (std::size_t i = 0; i < kPagesPerChunk; ++i) {
     Page& page = chunk->pages[i];
     page.bytes = chunk->start + i * kBlockBytes;

@@ -1,9 +1,9 @@
 // fs/page_pool.h - where pages come from: whole blocks of memory side by side, without a word of malloc's between them.
 //
-//   PageRef -> [page_pool] -> mmap, madvise
+//   PageRef -> [page_pool] -> malloc (a megabyte at a time), madvise
 //
 // malloc gives a block aligned to its own size twice the room: what lies before it is touched and too small for the next. Nodes
-// of the tree are most of what a server holds, so they are cut from chunks of address space here. What is given back beyond a
+// of the tree are most of what a server holds, so they are cut from chunks here, of the heap that the process has. What is given back beyond a
 // few goes back to the system page by page, wherever it lies; the chunks themselves stay, as address space only.
 //
 // Locks       one spinlock, a leaf. Nothing parks. Thread-safe. Tests: tests/fs/page_pool_test.cc
@@ -34,7 +34,7 @@ class PagePool {
   PagePool(const PagePool&) = delete;
   PagePool& operator=(const PagePool&) = delete;
 
-  // With whatever it held before. Ends the process where the system has no address space left.
+  // With whatever it held before. Ends the process where there is no memory left.
   Page* take();
   void give_back(Page* page) noexcept;
 

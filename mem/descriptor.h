@@ -33,6 +33,7 @@ enum class Kind : std::uint8_t {
   kBusy,   // free, but away while its pages go back to the kernel
   kSlab,   // blocks of one class
   kLarge,  // one block
+  kPages,  // of a pool (pages.h); size_class is its use
   kOwn,    // the heap's own
 };
 

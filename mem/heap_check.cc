@@ -164,6 +164,9 @@ class Walk {
         expect(segment.map[unit].load() == 0, "a free run has no entry", segment.address(unit));
         break;
       }
+      case Kind::kPages:
+        expect(segment.map[unit].load() == 0, "pages of a pool have no entry", segment.address(unit));
+        break;
       case Kind::kOwn:
       case Kind::kBusy: break;
       case Kind::kNone: expect(false, "every run has a use", segment.address(unit)); break;

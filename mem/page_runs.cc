@@ -20,6 +20,8 @@ namespace {
 constexpr int kSearch = 8;
 // Runs longer than this are used from the end.
 constexpr std::size_t kRoomy = 64;
+// 16 TiB. More than machines have; a run has 32 bits for its units, and its bits in `dirty` are touched one by one.
+constexpr std::size_t kMostUnits = std::size_t{1} << 30;
 
 template <typename Visit>
 void each_word(std::size_t first, std::size_t units, const Visit& visit) noexcept {
@@ -226,6 +228,7 @@ Descriptor* PageRuns::find(const Bins& bins, std::size_t units) noexcept {
 
 // Past the end of what was ever used; a free run that lies there is part of it.
 Descriptor* PageRuns::from_frontier(std::size_t units) noexcept {
+  if (units > kMostUnits) return nullptr;
   const std::size_t count = segment_count.load(std::memory_order_relaxed);
   Segment* segment = nullptr;
   std::size_t first = 0;

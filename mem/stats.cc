@@ -29,6 +29,7 @@ void count_run(Stats& stats, const Descriptor& run) noexcept {
       ++stats.large_blocks;
       stats.large_bytes += run.large.bytes;
       break;
+    case Kind::kPages: stats.pages_bytes[run.size_class] += bytes; break;
     case Kind::kOwn: stats.own_bytes += bytes; break;
     case Kind::kFree:
     case Kind::kBusy:

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "mem/pages.h"
 #include "mem/size_class.h"
 
 namespace weft::mem {
@@ -27,7 +28,8 @@ struct Stats {
   std::size_t small_bytes = 0;      // of these, in slabs
   std::size_t large_bytes = 0;
   std::size_t large_blocks = 0;
-  std::size_t live_bytes = 0;   // units in use, by slabs (whole), large blocks and the heap itself
+  std::array<std::size_t, kPageUses> pages_bytes{};  // of pools, by PageUse; not in used_bytes
+  std::size_t live_bytes = 0;   // units in use, by slabs (whole), large blocks, pools and the heap itself
   std::size_t dirty_bytes = 0;  // free, with pages
   std::size_t free_bytes = 0;   // free, dirty or not
   std::size_t free_runs = 0;    // in so many pieces

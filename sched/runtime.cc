@@ -15,6 +15,7 @@ Result<Runtime> Runtime::create(const Options& options) {
   return Runtime(TRY(Scheduler::create({.name = options.name,
                                         .workers = options.workers,
                                         .stack_bytes = options.stack_bytes,
+                                        .stack_memory = options.stack_memory,
                                         .use_io_uring = options.use_io_uring,
                                         .open_files_only = options.open_files_only,
                                         .idle_spin = options.idle_spin,

@@ -26,6 +26,7 @@
 #include "sched/inspect.h"
 #include "sched/scheduling.h"
 #include "sched/spawn.h"
+#include "sched/stack_memory.h"
 #include "sched/trace.h"
 
 namespace weft::sched {
@@ -41,6 +42,7 @@ class Runtime {
     std::string name = "weft";             // of its threads, for people
     unsigned workers = 0;                  // 0: one for each CPU this process may use
     std::size_t stack_bytes = 128 * 1024;  // of each fiber; memory is used as deep as it is touched
+    StackMemory stack_memory{};            // where stacks lie; the default: where the kernel maps them
     bool use_io_uring = true;              // false, or none to be had: I/O goes through threads, slower
     bool open_files_only = false;          // Uring::Options::open_descriptors_only, for all of its rings
     // Reads, writes and flushes of files in flight at once, over all workers; who comes later parks. 0: as many as come.

@@ -61,7 +61,7 @@ std::chrono::nanoseconds now() noexcept {
 
 Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(options),
-      stacks_(options.stack_bytes + kJoinRoomBytes),
+      stacks_(options.stack_bytes + kJoinRoomBytes, options.stack_memory),
       overflow_watch_(options.overflow_report),
       offload_(std::make_unique<OffloadPool>()),
       debug_name_(options_.name.c_str()) {}

@@ -49,6 +49,7 @@ struct SchedulerOptions {
   std::string name = "weft";
   unsigned workers = 0;  // 0: one for each CPU this process may use
   std::size_t stack_bytes = 128 * 1024;
+  StackMemory stack_memory{};
   bool use_io_uring = true;
   bool open_files_only = false;
   std::chrono::nanoseconds idle_spin{30'000};

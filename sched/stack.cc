@@ -43,14 +43,27 @@ std::size_t touched_bytes(const Stack& stack) {
   return touched_pages(stack.bottom, stack.size_bytes / kPageBytes, scratch) * kPageBytes;
 }
 
-StackPool::StackPool(std::size_t size_bytes)
+StackPool::StackPool(std::size_t size_bytes, StackMemory memory)
     : size_bytes_(round_up(std::max(size_bytes, kPageBytes), kPageBytes)),
+      memory_(memory),
       most_warm_(std::clamp<std::size_t>(kMostWarmBytes / size_bytes_, 1, kMostWarm)),
       slab_stacks_(std::clamp<std::size_t>(kMostWarmBytes / size_bytes_, 1, kMostSlabStacks)) {}
 
 StackPool::~StackPool() {
   WEFT_CHECK(warm_.size() + cold_.size() == made_);
-  for (const Slab& slab : slabs_) munmap(slab.start, slab.length_bytes);
+  for (const Slab& slab : slabs_) give_slab(slab);
+}
+
+void* StackPool::take_slab(std::size_t bytes) const noexcept {
+  if (memory_.take != nullptr) return memory_.take(bytes);
+  void* mapped =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  return mapped == MAP_FAILED ? nullptr : mapped;
+}
+
+void StackPool::give_slab(const Slab& slab) const noexcept {
+  if (memory_.give != nullptr) return memory_.give(slab.start, slab.length_bytes);
+  munmap(slab.start, slab.length_bytes);
 }
 
 Result<Stack> StackPool::take() {
@@ -104,17 +117,15 @@ Status StackPool::grow() {
                                                 " exist): raise vm.max_map_count or the address-space limit, or "
                                                 "run fewer fibers at once"));
   };
-  void* mapped =
-      mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-  if (mapped == MAP_FAILED) return out_of_maps(errno);
-  auto* start = static_cast<std::byte*>(mapped);
+  auto* start = static_cast<std::byte*>(take_slab(length));
+  if (start == nullptr) return out_of_maps(errno);
   madvise(start, length, MADV_NOHUGEPAGE);  // the first touch of a large stack would cost 2 MiB
   for (std::size_t i = 0; i < slab_stacks_; ++i) {
     std::byte* guard = start + i * stride;
     if (madvise(guard, Stack::kGuardBytes, kMadvGuardInstall) == 0) continue;
     if (mprotect(guard, Stack::kGuardBytes, PROT_NONE) != 0) {
       const int os_errno = errno;
-      munmap(mapped, length);
+      give_slab({start, length});
       return out_of_maps(os_errno);
     }
   }
@@ -146,7 +157,7 @@ StackPool* StackDepot::pool_of(std::size_t size_bytes) {
   if (size_bytes <= usual_.stack_bytes() && usual_.stack_bytes() <= rounded) return &usual_;
   std::atomic<StackPool*>& place = pools_[std::countr_zero(rounded / kSmallestBytes)];
   if (StackPool* pool = place.load(std::memory_order_acquire)) return pool;
-  auto made = std::make_unique<StackPool>(rounded);
+  auto made = std::make_unique<StackPool>(rounded, memory_);
   const std::lock_guard guard(making_);
   if (StackPool* pool = place.load(std::memory_order_acquire)) return pool;
   place.store(made.get(), std::memory_order_release);

@@ -1,6 +1,6 @@
 // sched/stack.h - fiber stacks: guarded, pooled, touched only as deep as they are used. Internal.
 //
-//   worker's magazine  ->  StackDepot  ->  StackPool, one for each size  ->  slabs of address space
+//   worker's magazine  ->  StackDepot  ->  StackPool, one for each size  ->  slabs of address space  ->  StackMemory
 //
 // Each stack has a guard below it, by MADV_GUARD_INSTALL where the kernel has it (Linux 6.13: no extra mapping, hundreds of
 // thousands of stacks) and by mprotect elsewhere (two mappings a stack, so about vm.max_map_count / 2 of them). Running over
@@ -21,6 +21,7 @@
 
 #include "kernel/result.h"
 #include "kernel/spinlock.h"
+#include "sched/stack_memory.h"
 
 namespace weft::sched {
 
@@ -42,7 +43,7 @@ struct Stack {
 class StackPool {
  public:
   // `size_bytes` is rounded up to whole pages.
-  explicit StackPool(std::size_t size_bytes);
+  explicit StackPool(std::size_t size_bytes, StackMemory memory = {});
   ~StackPool();
   StackPool(const StackPool&) = delete;
   StackPool& operator=(const StackPool&) = delete;
@@ -64,8 +65,11 @@ class StackPool {
     std::size_t length_bytes = 0;
   };
   Status grow();
+  void* take_slab(std::size_t bytes) const noexcept;
+  void give_slab(const Slab& slab) const noexcept;
 
   const std::size_t size_bytes_;
+  const StackMemory memory_;
   const std::size_t most_warm_;  // with memory
   const std::size_t slab_stacks_;
   mutable Spinlock lock_;  // guards all below
@@ -89,7 +93,8 @@ class StackDepot {
  public:
   static constexpr std::size_t kSmallestBytes = 16 * 1024, kLargestBytes = 64 * 1024 * 1024;
 
-  explicit StackDepot(std::size_t usual_bytes) : usual_(usual_bytes) {}
+  explicit StackDepot(std::size_t usual_bytes, StackMemory memory = {})
+      : memory_(memory), usual_(usual_bytes, memory) {}
   ~StackDepot();
   StackDepot(const StackDepot&) = delete;
   StackDepot& operator=(const StackDepot&) = delete;
@@ -113,6 +118,7 @@ class StackDepot {
   static_assert(kSmallestBytes << (kSizes - 1) == kLargestBytes);
   StackPool* pool_of(std::size_t size_bytes);
 
+  const StackMemory memory_;
   StackPool usual_;
   Spinlock making_;                          // guards that a pool is made once
   std::atomic<StackPool*> pools_[kSizes]{};  // made at first use

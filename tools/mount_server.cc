@@ -287,6 +287,7 @@ Status serve_mount(const MountOptions& options, const MountServerHooks& hooks) {
   if (hooks.supervised == nullptr) unmounter.emplace(TRY(Unmounter::start(options.directory)));
   auto runtime = TRY(sched::Runtime::create({.name = "mount.weft",
                                              .workers = options.workers,
+                                             .stack_memory = server_stacks(),
                                              .use_io_uring = options.use_io_uring,
                                              .open_files_only = options.confine != Confine::kOff}));
   if (!options.trace_file.empty()) TRY(trace_start(options.trace_file));

@@ -4,7 +4,7 @@
 #   tools/packages.sh GROUP...          installs what is missing of the groups; says nothing if nothing is
 #   tools/packages.sh --list GROUP...   prints the packages, one a line
 #
-# Groups: build, test, lint, coverage, e2e, bench, programs. The Makefile calls it before anything is compiled, with the groups
+# Groups: build, test, lint, coverage, e2e, bench, programs, jemalloc. The Makefile calls it before anything is compiled, with the groups
 # that the goals at hand need. Needs root, or sudo; without either it prints the command for somebody who has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -64,6 +64,10 @@ golang-go             a peer: goroutines
 libjemalloc2          a peer: jemalloc
 libmimalloc2.0        a peer: mimalloc
 libtcmalloc-minimal4  a peer: tcmalloc, of google-perftools
+LIST
+      ;;
+    jemalloc) cat <<'LIST'
+libjemalloc2          the heap of HEAP=jemalloc
 LIST
       ;;
     programs) cat <<'LIST'

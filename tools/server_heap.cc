@@ -2,6 +2,12 @@
 
 #include <malloc.h>
 
+#include <cstdlib>
+#include <memory>
+
+#include "mem/allocate.h"
+#include "mem/pages.h"
+
 namespace weft::tools {
 
 // NOLINTBEGIN(concurrency-mt-unsafe): before there are threads.
@@ -14,6 +20,16 @@ void bound_heap() noexcept {
 
 void trim_heap(std::size_t keep_bytes) noexcept {
   if (::mallinfo2().fordblks > keep_bytes) ::malloc_trim(0);
+}
+
+sched::StackMemory stacks_of_heap() noexcept {
+  return {.take = [](std::size_t bytes) { return mem::take_pages(bytes, mem::PageUse::kStacks); },
+          .give = [](void* start, std::size_t) { mem::give_pages(start); }};
+}
+
+sched::StackMemory server_stacks() noexcept {
+  const std::unique_ptr<void, decltype(&std::free)> probe(std::calloc(1, 1), &std::free);
+  return mem::is_ours(probe.get()) ? stacks_of_heap() : sched::StackMemory{};
 }
 
 }  // namespace weft::tools

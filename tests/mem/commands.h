@@ -31,7 +31,9 @@ inline Outcome shell(const std::string& command) {
   end.status = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
   return end;
 }
-inline Outcome preloaded(const std::string& command) { return shell("LD_PRELOAD=" + preload_library() + " timeout 120 " + command); }
+inline Outcome preloaded(const std::string& command) {
+  return shell("LD_PRELOAD=" + preload_library() + " timeout 120 " + command);
+}
 
 // Whether the program is there; without it a test is skipped.
 inline bool have(const std::string& program) { return shell("command -v " + program).status == 0; }

@@ -134,6 +134,16 @@ TEST(Large, ShrinkingGivesUnitsBack) {
   release(block);
 }
 
+// Address space for it there is: 47 bits.
+TEST(Large, MoreUnitsThanARunCanHaveAreRefused) {
+  EXPECT_EQ(allocate(std::size_t{1} << 46), nullptr);
+  EXPECT_EQ(allocate_aligned(std::size_t{1} << 44, std::size_t{1} << 44), nullptr);
+  void* block = allocate(100000);
+  EXPECT_EQ(reallocate(block, std::size_t{1} << 46), nullptr);
+  release(block);
+  EXPECT_TRUE(test::invariants_hold());
+}
+
 TEST(Large, UsableSizeIsWholePages) {
   void* block = allocate(200000);
   EXPECT_EQ(usable_size(block), 200704U);

@@ -37,8 +37,7 @@ TEST_F(Preload, ItNeedsTheCLibraryAlone) {
 }
 
 TEST_F(Preload, EverythingThatGlibcExportsOfMallocIsThere) {
-  const Outcome end =
-      shell("nm -D --defined-only " + preload_library() + " | cut -d' ' -f3");
+  const Outcome end = shell("nm -D --defined-only " + preload_library() + " | cut -d' ' -f3");
   for (const char* name : {"malloc",
                            "free",
                            "calloc",
@@ -92,9 +91,8 @@ TEST_F(Preload, EverythingThatGlibcExportsOfMallocIsThere) {
 
 // The fast paths, counted in what the compiler made of them: from the first instruction to the first return.
 std::size_t instructions_to_return(const std::string& function) {
-  const Outcome end =
-      shell("objdump -d --no-show-raw-insn " + preload_library() + " | awk '/<" +
-            function + ">:/ { on = 1; next } on && NF { n++; if ($2 == \"ret\") { print n; exit } }'");
+  const Outcome end = shell("objdump -d --no-show-raw-insn " + preload_library() + " | awk '/<" + function +
+                            ">:/ { on = 1; next } on && NF { n++; if ($2 == \"ret\") { print n; exit } }'");
   return end.said.empty() ? 0 : std::stoul(end.said);
 }
 
@@ -115,13 +113,15 @@ TEST_F(Preload, AMallocTakesTwelveInstructionsAndAFreeSixteen) {
 class PreloadedProgram : public Preload, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(PreloadedProgram, SaysTheSameAsWithout) {
-  const Outcome end = shell("cd " + (build_folder() / "../..").string() + " && QUICK=1 WEFT_BUILD=" + build_folder().string() +
-                            " bash tests/preload/programs.sh " + GetParam());
+  const Outcome end =
+      shell("cd " + (build_folder() / "../..").string() + " && QUICK=1 WEFT_BUILD=" + build_folder().string() +
+            " bash tests/preload/programs.sh " + GetParam());
   if (end.status == 77) GTEST_SKIP() << end.said;
   EXPECT_EQ(end.status, 0) << end.said;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PreloadedProgram, ::testing::Values("redis", "sqlite3", "python3", "gxx", "node", "git", "postgres"),
+INSTANTIATE_TEST_SUITE_P(All, PreloadedProgram,
+                         ::testing::Values("redis", "sqlite3", "python3", "gxx", "node", "git", "postgres"),
                          [](const auto& of) { return of.param; });
 
 TEST_F(Preload, UnderALimitOfAddressSpaceProgramsRun) {

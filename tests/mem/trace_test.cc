@@ -56,8 +56,8 @@ TEST_F(Trace, IsReplayedOnAnyHeap) {
   // All functions, alignments, refusals, several threads.
   record("rules", "");
   for (const std::string& library : {std::string(), test::preload_library()}) {
-    const Outcome end = shell("LD_PRELOAD=" + library + " WEFT_HEAP=report=" + folder_.string() + "/report.json timeout 60 " + replay() + " run " +
-                              trace() + " 3");
+    const Outcome end = shell("LD_PRELOAD=" + library + " WEFT_HEAP=report=" + folder_.string() +
+                              "/report.json timeout 60 " + replay() + " run " + trace() + " 3");
     EXPECT_EQ(end.status, 0) << end.said;
     EXPECT_GT(std::stod(end.said.substr(end.said.find(' '))), 1000) << end.said;
   }
@@ -68,7 +68,8 @@ TEST_F(Trace, IsReplayedOnAnyHeap) {
 
 TEST_F(Trace, WhatIsNoneIsRefused) {
   for (const char* content : {"", "weft", "wefttrc1................", "something else that is long enough"}) {
-    const Outcome end = shell("printf %s '" + std::string(content) + "' >" + trace() + " && " + replay() + " run " + trace());
+    const Outcome end =
+        shell("printf %s '" + std::string(content) + "' >" + trace() + " && " + replay() + " run " + trace());
     EXPECT_EQ(end.status, 2) << content;
     EXPECT_NE(end.said.find("trace"), std::string::npos) << end.said;
   }

@@ -14,7 +14,9 @@
 #include <cstdlib>
 
 namespace {
-double seconds(const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6; }
+double seconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+}
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -33,8 +35,7 @@ int main(int count, char** arguments) {
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGTERM, SIG_IGN);
   int status = 0;
-  while (waitpid(child, &status, 0) < 0) {
-  }
+  while (waitpid(child, &status, 0) < 0) {}
   rusage used{};
   getrusage(RUSAGE_CHILDREN, &used);
   std::FILE* usage = std::fopen(arguments[1], "a");

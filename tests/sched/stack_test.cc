@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <set>
 #include <utility>
@@ -29,6 +31,43 @@ TEST(StackPool, StacksAreDistinctWritableAndUsedAgain) {
   EXPECT_TRUE(bottoms.contains(again->bottom));
   EXPECT_EQ(pool.made(), made);
   pool.give(*again);
+}
+
+// Of a heap's, say: what was taken is given back, and what the stacks need is done to it.
+std::atomic<int> slabs_out{0};
+void* take_counted(std::size_t bytes) {
+  ++slabs_out;
+  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return mapped == MAP_FAILED ? nullptr : mapped;
+}
+void give_counted(void* start, std::size_t bytes) {
+  --slabs_out;
+  munmap(start, bytes);
+}
+
+TEST(StackPool, TakesItsMemoryFromWhereItIsTold) {
+  {
+    StackDepot depot(64 * 1024, {.take = take_counted, .give = give_counted});
+    auto usual = depot.take();
+    auto other = depot.take(1024 * 1024);
+    ASSERT_TRUE(usual.has_value() && other.has_value());
+    EXPECT_EQ(slabs_out, 2);
+    std::memset(other->bottom, 1, other->size_bytes);
+    depot.give(*usual);
+    depot.give(*other);
+  }
+  EXPECT_EQ(slabs_out, 0);
+}
+
+TEST(StackPool, SaysSoWhenNoMemoryIsGiven) {
+  StackPool pool(64 * 1024, {.take = [](std::size_t) -> void* {
+                               errno = ENOMEM;
+                               return nullptr;
+                             },
+                             .give = give_counted});
+  const auto stack = pool.take();
+  ASSERT_FALSE(stack.has_value());
+  EXPECT_EQ(stack.error(), Errc::kNoMemory);
 }
 
 TEST(StackPool, WhatManyAtOnceHaveTouchedGoesBackToTheSystem) {

@@ -61,7 +61,8 @@ void begin() {
   if (file < 0) return;
   const std::size_t bytes = kMostRawEvents * sizeof(RawEvent);
   void* mapped = MAP_FAILED;
-  if (ftruncate(file, static_cast<off_t>(bytes)) == 0) mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (ftruncate(file, static_cast<off_t>(bytes)) == 0)
+    mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   close(file);
   if (mapped == MAP_FAILED) return;
   pthread_atfork(nullptr, nullptr, &stop);
@@ -81,7 +82,8 @@ void note(Operation operation, const void* address, std::size_t size, std::size_
   if (at >= kMostRawEvents) return stop();
   all[at].size_thread = std::uint64_t{size} << 16 | this_thread;
   all[at].address_operation = reinterpret_cast<std::uintptr_t>(address) << 16 |
-                              static_cast<std::uint64_t>(std::countr_zero(align)) << 8 | static_cast<std::uint64_t>(operation);
+                              static_cast<std::uint64_t>(std::countr_zero(align)) << 8 |
+                              static_cast<std::uint64_t>(operation);
 }
 
 void* made(Operation operation, void* block, std::size_t size, std::size_t align = 1) {
@@ -99,7 +101,9 @@ void free(void* block) {
   note(Operation::kRelease, block, 0);
   __libc_free(block);
 }
-void* calloc(std::size_t count, std::size_t size) { return made(Operation::kZeroed, __libc_calloc(count, size), count * size); }
+void* calloc(std::size_t count, std::size_t size) {
+  return made(Operation::kZeroed, __libc_calloc(count, size), count * size);
+}
 void* realloc(void* block, std::size_t size) {
   if (block == nullptr) return malloc(size);
   note(Operation::kResize, block, size);

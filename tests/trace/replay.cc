@@ -89,7 +89,8 @@ class Converter {
       good = good && std::fwrite(&stream, sizeof stream, 1, out) == 1;
       offset += words.size() * sizeof(std::uint32_t);
     }
-    for (const auto& words : streams_) good = good && std::fwrite(words.data(), sizeof(std::uint32_t), words.size(), out) == words.size();
+    for (const auto& words : streams_)
+      good = good && std::fwrite(words.data(), sizeof(std::uint32_t), words.size(), out) == words.size();
     if (std::fclose(out) != 0 || !good) give_up(path);
     std::printf("%zu calls, %zu threads, %u blocks at most known at once, %.1f MB\n", calls_, streams_.size(), indices_,
                 static_cast<double>(offset) / 1e6);
@@ -109,7 +110,9 @@ class Converter {
     }
     return streams_[thread];
   }
-  static std::uint32_t cut(std::uint64_t size) { return static_cast<std::uint32_t>(std::min<std::uint64_t>(size, UINT32_MAX)); }
+  static std::uint32_t cut(std::uint64_t size) {
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(size, UINT32_MAX));
+  }
   void begin(std::vector<std::uint32_t>& words, Operation operation, std::uint32_t index) {
     words.push_back(static_cast<std::uint32_t>(operation) << kIndexBits | index);
     ++calls_;
@@ -277,17 +280,22 @@ int run(const char* path, long times) {
     give_up("no trace");
   std::vector<Stream> streams(header.threads);
   const std::size_t bytes = streams.size() * sizeof(Stream);
-  if (streams.empty() || read(file, streams.data(), bytes) != static_cast<ssize_t>(bytes)) give_up("the trace is cut off");
-  void* table = mmap(nullptr, (std::size_t{header.indices} + 1) * sizeof(void*), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (streams.empty() || read(file, streams.data(), bytes) != static_cast<ssize_t>(bytes))
+    give_up("the trace is cut off");
+  void* table = mmap(nullptr, (std::size_t{header.indices} + 1) * sizeof(void*), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (table == MAP_FAILED) give_up("no memory for the table of blocks");
   blocks = static_cast<std::atomic<void*>*>(table);
   for (; times > 0; --times) {
     replay_all(file, streams);
-    for (std::uint32_t i = 0; i < header.indices; ++i) std::free(blocks[i].exchange(nullptr, std::memory_order_relaxed));
+    for (std::uint32_t i = 0; i < header.indices; ++i)
+      std::free(blocks[i].exchange(nullptr, std::memory_order_relaxed));
   }
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
   std::printf("%.3f %ld\n", seconds(used.ru_utime) + seconds(used.ru_stime), used.ru_maxrss);
   return 0;
 }
