@@ -178,7 +178,6 @@ class Worker {
   FiberState* pick_ordinary() noexcept;
   FiberState* pick_classed(After current) noexcept;
   FiberState* pick_in_between() noexcept;
-  FiberState* pick_here(After current) noexcept;
   FiberState* take_next() noexcept;
   FiberState* swap_next(FiberState* fiber) noexcept;
   FiberState* acknowledge_raid(FiberState* before, const FiberState* put) noexcept;
@@ -218,6 +217,8 @@ class Worker {
   void give_back_stacks() noexcept;
   void give_back_fibers() noexcept;
   void set_current(FiberState* fiber) noexcept { current_.store(fiber, std::memory_order_release); }
+  // From the thread's own context, and back.
+  void enter(FiberState* fiber) noexcept;
   void go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept;
   void leave(After after, Waiter* waiter, FiberState* to) noexcept;
   void stop_searching() noexcept;

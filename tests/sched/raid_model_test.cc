@@ -1,5 +1,5 @@
 // The fiber that a worker runs next, which another may take when the worker is held (Worker::swap_next(), acknowledge_raid() and
-// raid() in sched/worker.cc), in every interleaving: each is run as often as it was put there. A change there wants the same
+// raid() in sched/worker_queues.cc), in every interleaving: each is run as often as it was put there. A change there wants the same
 // change here; the lines that the model stands for are quoted.
 #include <gtest/gtest.h>
 
