@@ -8,7 +8,6 @@
 #include "sched/scheduler.h"
 #include "sched/simulated_event.h"
 #include "sched/simulated_files.h"
-#include "sched/simulated_network.h"
 #include "sched/simulation.h"
 #include "sched/spawn.h"
 
@@ -59,9 +58,10 @@ Status SimulatedHost::Place::enter() const {
   return {};
 }
 
-SimulatedHost::SimulatedHost(SimulatedNetwork& network, std::string name, const io::Address& address,
-                             std::uint64_t seed)
-    : network_(network),
+SimulatedHost::SimulatedHost(SimulatedSurroundings& surroundings, unsigned index, std::string name,
+                             const io::Address& address, std::uint64_t seed)
+    : surroundings_(surroundings),
+      index_(index),
       name_(std::move(name)),
       address_(address),
       files_(std::make_unique<SimulatedFiles>(SimulatedFiles::Options{.seed = seed, .name = name_})),
@@ -102,7 +102,7 @@ void SimulatedHost::kill(Crash crash) {
   paused_ = false;
   ++life_;
   files_->crash(crash);
-  network_.went_down(*this);
+  surroundings_.went_down(*this);
   changed_->notify();
   current_worker()->scheduler().request_stop_of([this](FiberState& fiber) {
     const Resident* resident = residence.of(fiber);
@@ -115,7 +115,7 @@ Status SimulatedHost::restart(Deadline deadline) {
   if (up()) return {};
   Simulation::note("host " + name_ + " is back");
   state_ = State::kUp;
-  network_.came_back(*this);
+  surroundings_.came_back(*this);
   return {};
 }
 

@@ -29,12 +29,22 @@
 namespace weft::sched {
 
 class SimulatedFiles;
-class SimulatedNetwork;
 class SimulatedEvent;
+class SimulatedHost;
 
 // kProcess: the system lives on: it resets the connections, refuses new ones, and has all that was written. kPower: the host
 // falls silent and forgets what was not synced.
 enum class Crash : std::uint8_t { kProcess, kPower };
+
+// Internal: what a host hangs on, which hears of it.
+class SimulatedSurroundings {
+ public:
+  virtual void went_down(SimulatedHost& host) = 0;
+  virtual void came_back(SimulatedHost& host) = 0;
+
+ protected:
+  ~SimulatedSurroundings() = default;
+};
 
 class SimulatedHost {
  public:
@@ -63,29 +73,29 @@ class SimulatedHost {
   void resume();
 
  private:
-  friend class SimulatedNetwork;
-  friend class SimulatedLinks;
-  friend class SimulatedHostFiles;
   struct Resident;
   class Residence;
   enum class State : std::uint8_t { kUp, kNoProcess, kNoPower };
 
-  SimulatedHost(SimulatedNetwork& network, std::string name, const io::Address& address, std::uint64_t seed);
   static Residence residence;
 
-  SimulatedNetwork& network_;
+  SimulatedSurroundings& surroundings_;
+  const unsigned index_;
   const std::string name_;
   const io::Address address_;
   std::unique_ptr<SimulatedFiles> files_;
   std::unique_ptr<SimulatedEvent> changed_;  // paused_, living_, life_
-  unsigned index_ = 0;                       // among the network's
   State state_ = State::kUp;
   bool paused_ = false;
   std::uint64_t life_ = 0;    // how often it went down: what was made in an earlier life is of no use
   std::uint64_t living_ = 0;  // fibers, of any life
 
  public:
-  // --- Internal: for what is made on a host ---
+  // --- Internal: for who makes hosts, and for what is made on one ---
+
+  // `index`: among those of its surroundings, which outlive it.
+  SimulatedHost(SimulatedSurroundings& surroundings, unsigned index, std::string name, const io::Address& address,
+                std::uint64_t seed);
 
   struct Place {
     SimulatedHost* host = nullptr;

@@ -106,7 +106,7 @@ class SimulatedHostFiles final : public io::FileSystem {
   }
 };
 
-struct SimulatedNetwork::Impl {
+struct SimulatedNetwork::Impl final : SimulatedSurroundings {
   explicit Impl(const Options& options) : links(options) {}
 
   SimulatedLinks links;
@@ -183,6 +183,24 @@ struct SimulatedNetwork::Impl {
       if (mailbox.place.host == &to) mailbox.lose_from(from);
     });
   }
+
+  void went_down(SimulatedHost& host) override {
+    for_each_connection([&](SimulatedConnection& connection) { connection.host_went_down(host); });
+    listeners.for_each([&](SimulatedListener& listener) {
+      if (listener.place.host != &host) return;
+      listener.pending.clear();  // their connections went down just now
+      listener.changed.notify();
+    });
+    mailboxes.for_each([&](SimulatedMailbox& mailbox) {
+      if (mailbox.place.host == &host) mailbox.changed.notify();
+    });
+    listeners.remove_all_of(host);
+    mailboxes.remove_all_of(host);
+  }
+
+  void came_back(SimulatedHost& /*host*/) override {
+    for_each_connection([](SimulatedConnection& connection) { connection.recover(); });
+  }
 };
 
 namespace {
@@ -241,9 +259,9 @@ SimulatedHost& SimulatedNetwork::add_host(std::string name, const Address& addre
   const Address host = address.with_port(0);
   WEFT_CHECK(!is_own_of_any(host) && host.family() != io::AddressFamily::kNone);
   for (const auto& other : impl_->hosts) WEFT_CHECK(other->address() != host);
-  std::unique_ptr<SimulatedHost> made(new SimulatedHost(*this, std::move(name), host, impl_->links.random().next()));
-  made->index_ = static_cast<unsigned>(impl_->hosts.size());
-  impl_->hosts.push_back(std::move(made));
+  const auto index = static_cast<unsigned>(impl_->hosts.size());
+  impl_->hosts.push_back(
+      std::make_unique<SimulatedHost>(*impl_, index, std::move(name), host, impl_->links.random().next()));
   return *impl_->hosts.back();
 }
 
@@ -268,24 +286,6 @@ void SimulatedNetwork::partition(std::span<SimulatedHost* const> island) {
 void SimulatedNetwork::heal_all() {
   for (const auto& one : impl_->hosts)
     for (const auto& other : impl_->hosts) impl_->heal(*one, *other);
-}
-
-void SimulatedNetwork::went_down(SimulatedHost& host) {
-  impl_->for_each_connection([&](SimulatedConnection& connection) { connection.host_went_down(host); });
-  impl_->listeners.for_each([&](SimulatedListener& listener) {
-    if (listener.place.host != &host) return;
-    listener.pending.clear();  // their connections went down just now
-    listener.changed.notify();
-  });
-  impl_->mailboxes.for_each([&](SimulatedMailbox& mailbox) {
-    if (mailbox.place.host == &host) mailbox.changed.notify();
-  });
-  impl_->listeners.remove_all_of(host);
-  impl_->mailboxes.remove_all_of(host);
-}
-
-void SimulatedNetwork::came_back(SimulatedHost&) {
-  impl_->for_each_connection([](SimulatedConnection& connection) { connection.recover(); });
 }
 
 // --- Sockets --------------------------------------------------------------------------------------------------------

@@ -93,11 +93,7 @@ class SimulatedNetwork final : public io::Network {
   Result<std::unique_ptr<DatagramEnd>> bind(const io::Address& at, const io::SocketOptions& options) override;
 
  private:
-  friend class SimulatedHost;
   struct Impl;
-  void went_down(SimulatedHost& host);
-  void came_back(SimulatedHost& host);
-
   std::unique_ptr<Impl> impl_;
 };
 

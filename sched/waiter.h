@@ -18,7 +18,7 @@
 //              W5  a fiber's word is one Waiter's from its making until its park() returns; one that is made in between has its
 //                  own, and is not cancellable
 // Locks: none of its own. Structures may hold their spinlock over claim() and resume(); neither parks.
-// Tests: with all that waits; in every interleaving: tests/sched/parking_model_test.cc.
+// Tests: with all that waits; in every interleaving: tests/sched/wait_model_test.cc.
 #pragma once
 
 #include <atomic>

@@ -164,6 +164,7 @@ class Worker {
   static constexpr std::int64_t kWorthStealingNs = 400;  // for each that was spawned
   static constexpr std::int64_t kWorthMovingNs = 2000;   // for those woken that come together
   static constexpr std::uint32_t kMostPatience = 6;
+  static constexpr std::int64_t kCrowdedNs = 50'000, kCrowdedForNs = 50'000'000;
 
   void fetch_ahead() noexcept;
   FiberState* take_free_fiber();
@@ -178,7 +179,6 @@ class Worker {
   FiberState* pick_ordinary() noexcept;
   FiberState* pick_classed(After current) noexcept;
   FiberState* pick_in_between() noexcept;
-  FiberState* pick_here(After current) noexcept;
   FiberState* take_next() noexcept;
   FiberState* swap_next(FiberState* fiber) noexcept;
   FiberState* acknowledge_raid(FiberState* before, const FiberState* put) noexcept;
@@ -205,6 +205,7 @@ class Worker {
   void was_futile() noexcept;
   FiberState* stolen(FiberState* fiber, const Worker& victim, bool woken) noexcept;
   FiberState* look_around(bool spun) noexcept;
+  void give_way() noexcept;
   void sleep() noexcept;
   void check_events() noexcept;
   void note_io(Observer& seen_by) noexcept;
@@ -218,6 +219,8 @@ class Worker {
   void give_back_stacks() noexcept;
   void give_back_fibers() noexcept;
   void set_current(FiberState* fiber) noexcept { current_.store(fiber, std::memory_order_release); }
+  // From the thread's own context, and back.
+  void enter(FiberState* fiber) noexcept;
   void go(Context& from, ExceptionState& exceptions, FiberState* to, bool ends) noexcept;
   void leave(After after, Waiter* waiter, FiberState* to) noexcept;
   void stop_searching() noexcept;
@@ -264,9 +267,10 @@ class Worker {
   std::int64_t stole_at_ns_ = 0;              // 0: not since the last search
   std::uint64_t stole_at_switches_ = 0;
   bool stole_woken_ = false;
-  std::uint32_t patience_ = 0;  // steals in a row of woken ones that were not worth it
-  std::uint32_t futile_ = 0;    // searches in a row that were not worth it
-  bool was_woken_ = false;      // by another, and has found nothing since
+  std::uint32_t patience_ = 0;         // steals in a row of woken ones that were not worth it
+  std::uint32_t futile_ = 0;           // searches in a row that were not worth it
+  std::int64_t crowded_until_ns_ = 0;  // others want this processor: it is not spun on
+  bool was_woken_ = false;             // by another, and has found nothing since
   std::uint64_t noted_submitted_ = 0;
   std::uint64_t noted_completed_ = 0;
   FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out
@@ -291,6 +295,7 @@ class Worker {
   alignas(64) std::atomic<std::uint64_t> switches_{0};
   std::atomic<std::uint64_t> parks_{0};
   std::atomic<std::uint64_t> steals_{0};
+  std::atomic<std::uint64_t> crowded_{0};
   std::atomic<std::uint64_t> sleeps_{0};
   std::atomic<std::uint64_t> spawned_{0};
   std::atomic<std::uint64_t> ended_count_{0};

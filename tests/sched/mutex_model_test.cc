@@ -1,8 +1,8 @@
 // sched/mutex.* in every interleaving: threads that lock, wait, are notified or handed the lock, and one that gives up. A change
-// there wants the same change here; the lines that the model stands for are quoted. The wait itself is parking_model_test.cc's.
+// there wants the same change here; the lines that the model stands for are quoted. The wait itself is wait_model.h's.
 #include <gtest/gtest.h>
 
-#include "tests/sched/explorer.h"
+#include "tests/sched/exploration_expect.h"
 
 namespace weft::sched::model {
 namespace {
@@ -213,11 +213,6 @@ Exploration lockers(Memory memory, Mistake mistake, const std::vector<int>& time
       machine.expect(machine.value(mutex.queue_) == 0, "somebody is left in the queue");
     });
   });
-}
-
-void expect_holds(const char* what, const Exploration& exploration) {
-  print(what, exploration);
-  EXPECT_EQ(exploration.failure, "") << what;
 }
 
 TEST(MutexModel, OneAtATimeHasItAndNobodyWaitsForEver) {

@@ -1,9 +1,9 @@
 // The fiber that a worker runs next, which another may take when the worker is held (Worker::swap_next(), acknowledge_raid() and
-// raid() in sched/worker.cc), in every interleaving: each is run as often as it was put there. A change there wants the same
+// raid() in sched/worker_queues.cc), in every interleaving: each is run as often as it was put there. A change there wants the same
 // change here; the lines that the model stands for are quoted.
 #include <gtest/gtest.h>
 
-#include "tests/sched/explorer.h"
+#include "tests/sched/exploration_expect.h"
 
 namespace weft::sched::model {
 namespace {
@@ -126,11 +126,6 @@ Exploration raids(Memory memory, Mistake mistake, int raiders) {
         machine.expect(machine.value(next.ran[fiber]) == machine.value(next.put[fiber]), "a fiber is lost");
     });
   });
-}
-
-void expect_holds(const char* what, const Exploration& exploration) {
-  print(what, exploration);
-  EXPECT_EQ(exploration.failure, "") << what;
 }
 
 TEST(RaidModel, WhatIsNextRunsOnceWhoeverTakesIt) {
