@@ -39,9 +39,8 @@ struct Line {
   const char* help;
 };
 
-constexpr std::size_t kLines = 22;
-std::array<Line, kLines> lines_of(const Stats& s) noexcept {
-  return {
+auto lines_of(const Stats& s) noexcept {
+  return std::to_array<Line>(
       {{"used_bytes", s.used_bytes, "gauge", "in the program's hands, as large as size classes make them"},
        {"small_bytes", s.small_bytes, "gauge", "of these, in slabs"},
        {"large_bytes", s.large_bytes, "gauge", "of these, in large blocks"},
@@ -66,7 +65,7 @@ std::array<Line, kLines> lines_of(const Stats& s) noexcept {
         "what live_bytes should stay below; 18446744073709551615: none"},
        {"hard_limit_bytes", s.hard_limit_bytes, "gauge", "what live_bytes cannot exceed; 18446744073709551615: none"},
        {"soft_limit_passed_total", s.soft_limit_passed, "counter", "how often the soft limit was passed"},
-       {"hard_limit_refused_total", s.hard_limit_refused, "counter", "requests that the hard limit refused"}}};
+       {"hard_limit_refused_total", s.hard_limit_refused, "counter", "requests that the hard limit refused"}});
 }
 
 void add_text(Text& text, const Stats& stats) noexcept {
