@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 
 #include "mem/stats.h"
@@ -30,6 +31,9 @@ class Text {
   std::span<char> into_;
   std::size_t length_ = 0;
 };
+
+// No limit.
+std::size_t or_zero(std::size_t limit) noexcept { return limit == SIZE_MAX ? 0 : limit; }
 
 // One list for all formats.
 struct Line {
@@ -61,9 +65,8 @@ auto lines_of(const Stats& s) noexcept {
        {"posts_total", s.posts, "counter", "batches of blocks freed for another heap"},
        {"sample_mean_bytes", s.sample_mean_bytes, "gauge", "one byte in so many is sampled; 0: none"},
        {"samples_total", s.samples, "counter", "blocks that were sampled"},
-       {"soft_limit_bytes", s.soft_limit_bytes, "gauge",
-        "what live_bytes should stay below; 18446744073709551615: none"},
-       {"hard_limit_bytes", s.hard_limit_bytes, "gauge", "what live_bytes cannot exceed; 18446744073709551615: none"},
+       {"soft_limit_bytes", or_zero(s.soft_limit_bytes), "gauge", "what live_bytes should stay below; 0: none"},
+       {"hard_limit_bytes", or_zero(s.hard_limit_bytes), "gauge", "what live_bytes cannot exceed; 0: none"},
        {"soft_limit_passed_total", s.soft_limit_passed, "counter", "how often the soft limit was passed"},
        {"hard_limit_refused_total", s.hard_limit_refused, "counter", "requests that the hard limit refused"}});
 }

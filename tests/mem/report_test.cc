@@ -11,6 +11,7 @@
 #include <string>
 
 #include "mem/allocate.h"
+#include "mem/limits.h"
 
 namespace weft::mem {
 namespace {
@@ -29,12 +30,24 @@ TEST(HeapReport, JsonSaysWhatIsHeld) {
   EXPECT_GE(json["large_bytes"].get<std::size_t>(), 5000000U);
   EXPECT_EQ(json["used_bytes"].get<std::size_t>(),
             json["small_bytes"].get<std::size_t>() + json["large_bytes"].get<std::size_t>());
+  EXPECT_EQ(json["soft_limit_bytes"], 0);
+  EXPECT_EQ(json["hard_limit_bytes"], 0);
+  EXPECT_EQ(json["sample_mean_bytes"], 0);
   bool found = false;
   for (const auto& each : json["classes"])
     found = found || (each["bytes"] == 448 && each["used"].get<std::size_t>() >= 1);
   EXPECT_TRUE(found);
   release(large);
   release(small);
+}
+
+TEST(HeapReport, SaysTheLimitsThatAreSet) {
+  set_limits({.soft_bytes = std::size_t{1} << 40, .hard_bytes = std::size_t{1} << 41});
+  const auto json = nlohmann::json::parse(report(ReportFormat::kJson));
+  set_limits({});
+  EXPECT_EQ(json["soft_limit_bytes"], std::size_t{1} << 40);
+  EXPECT_EQ(json["hard_limit_bytes"], std::size_t{1} << 41);
+  EXPECT_TRUE(json.contains("soft_limit_passed_total") && json.contains("hard_limit_refused_total"));
 }
 
 TEST(HeapReport, PrometheusHasTypeAndValueOfEachName) {

@@ -12,6 +12,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tools/weft_commands.h"
+
 namespace weft::tools {
 namespace {
 
@@ -126,13 +128,30 @@ TEST_F(WeftHeap, SaysWhoIsNotThere) {
   EXPECT_NE(file.said.find("nobody answers"), std::string::npos) << file.said;
 }
 
-TEST_F(WeftHeap, SaysThatAnotherProgramAnswers) {
-  const std::string path = (folder_ / "other").string();
+// A socket at that path at which nobody answers yet.
+int listen_at(const std::string& path) {
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   path.copy(address.sun_path, sizeof address.sun_path - 1);
-  const int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  ASSERT_EQ(bind(other, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  ASSERT_EQ(listen(other, 1), 0);
+  const int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(bind(made, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  EXPECT_EQ(listen(made, 1), 0);
+  return made;
+}
+
+TEST_F(WeftHeap, DoesNotWaitForeverForAProcessThatIsStopped) {
+  const std::string path = (folder_ / "stopped").string();
+  const int stopped = listen_at(path);
+  const auto answer = ask_heap(path, "text", std::chrono::seconds(1));
+  ASSERT_FALSE(answer.has_value());
+  EXPECT_EQ(answer.error().code(), Errc::kTimedOut);
+  EXPECT_NE(answer.error().message().find("no answer within 1 s: the process is stopped, or its heap hangs"),
+            std::string::npos);
+  close(stopped);
+}
+
+TEST_F(WeftHeap, SaysThatAnotherProgramAnswers) {
+  const std::string path = (folder_ / "other").string();
+  const int other = listen_at(path);
   child_ = fork();
   if (child_ == 0) {
     const int connection = accept(other, nullptr, nullptr);
