@@ -15,6 +15,7 @@
 
 #include "mem/allocate.h"
 #include "tests/mem/own_process.h"
+#include "tests/support/sanitizer.h"
 
 namespace weft::mem {
 namespace {
@@ -112,6 +113,7 @@ TEST(HeapControl, DISABLED_APathThatIsTakenIsLeftAlone) {
 }
 
 TEST(HeapControl, DISABLED_AForkedChildHasItsOwnOrNone) {
+  if (weft::test::kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer ends a forked child that starts a thread";
   const Folder folder;
   static const std::string pattern = folder / "heap.%p";
   ASSERT_EQ(serve_numbers(pattern.c_str()), nullptr);
