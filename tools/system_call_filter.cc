@@ -167,6 +167,8 @@ void add_conditional(Filter& filter, bool writes_files) {
   // No memory that can be run.
   filter.add(allow, "mmap", masked(2, PROT_EXEC, 0));
   filter.add(allow, "mprotect", masked(2, PROT_EXEC, 0));
+  // Memory given back, many ranges in one call: this process's (PIDFD_SELF, an int).
+  filter.add(allow, "process_madvise", masked(0, 0xFFFFFFFF, static_cast<std::uint32_t>(-10000)));
   // Names of threads and of memory.
   constexpr int kSetVma = 0x53564d41;  // PR_SET_VMA
   filter.add(allow, "prctl", equals(0, PR_SET_NAME));
