@@ -63,14 +63,15 @@ inline Pair wrong_at_end(const std::byte* end, std::size_t slack) noexcept {
 [[gnu::always_inline]] inline void retire(std::byte* block, std::size_t size) noexcept {
   const std::size_t last = size - kBytes;
   detail::store(block, detail::Pair{});
-  for (std::size_t at = kBytes; at < 4 * kBytes; at += kBytes) detail::store(block + std::min(at, last), detail::Pair{});
+  for (std::size_t at = kBytes; at < 4 * kBytes; at += kBytes)
+    detail::store(block + std::min(at, last), detail::Pair{});
   detail::store(block + last, detail::Pair{});
 }
 // Whether a free block is as it was left.
 [[gnu::always_inline]] inline bool is_untouched(const std::byte* block, std::size_t bytes, std::size_t slack) noexcept {
   const std::size_t last = bytes - slack - kBytes;
   detail::Pair wrong = detail::wrong_at_end(block + bytes, slack);
-  wrong |= detail::load(block) | detail::load(block + last);
+  wrong |= detail::load(block);
   for (std::size_t at = kBytes; at < 4 * kBytes; at += kBytes) wrong |= detail::load(block + std::min(at, last));
   return detail::is_zero(wrong);
 }

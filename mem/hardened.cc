@@ -50,8 +50,8 @@ Block small_at(const void* block) noexcept {
 }
 
 // What is wrong with an address of a slab at which no block in use begins.
-[[noreturn]] [[gnu::cold]] [[gnu::noinline]] void wrong_address(const void* address,
-                                                                const char* otherwise = "a block was freed twice") noexcept {
+[[noreturn]] [[gnu::cold]] [[gnu::noinline]] void wrong_address(
+    const void* address, const char* otherwise = "a block was freed twice") noexcept {
   Segment& segment = *segment_with(address);
   const Descriptor& slab = slab_at(segment, unit_at(segment, address));
   const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(address) - start_of(slab));

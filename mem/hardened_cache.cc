@@ -20,7 +20,7 @@ namespace {
 
 // Of each class about so many bytes wait at least, and come at once.
 constexpr std::size_t kKeptBytes = 4096;
-constexpr std::size_t kBatchBytes = 4096;
+constexpr std::size_t kBatchBytes = 16384;
 
 struct Spares {
   Spinlock lock;
@@ -48,7 +48,7 @@ HardenedCache::HardenedCache(unsigned shard) noexcept : shard_(shard) {
     const std::size_t bytes = kClassBytes[c];
     Queue& queue = queues_[c];
     queue.kept = static_cast<std::uint16_t>(std::clamp<std::size_t>(kKeptBytes / bytes, 2, 16));
-    queue.batch = static_cast<std::uint16_t>(std::clamp<std::size_t>(kBatchBytes / bytes, 1, 32));
+    queue.batch = static_cast<std::uint16_t>(std::clamp<std::size_t>(kBatchBytes / bytes, 4, 32));
     queue.most = static_cast<std::uint16_t>(queue.kept + 3 * queue.batch);
   }
 }
@@ -59,13 +59,11 @@ bool HardenedCache::refill(unsigned size_class, FreeBlock& block) noexcept {
   const std::size_t count = hardened_slabs.take(shard_, size_class, blocks.data(), queue.batch);
   if (count == 0) {
     // What waits is better than nothing.
-    if (queue.count == 0) return false;
-    --queue.count;
+    if (queue.count() == 0) return false;
     block = slots_[size_class][queue.first++ % kSlots];
     return true;
   }
   for (std::size_t i = 1; i < count; ++i) slots_[size_class][--queue.first % kSlots] = blocks[i];
-  queue.count += static_cast<std::uint32_t>(count - 1);
   block = blocks[0];
   return true;
 }
@@ -74,7 +72,6 @@ void HardenedCache::give_back(unsigned size_class, std::size_t count) noexcept {
   Queue& queue = queues_[size_class];
   std::array<FreeBlock, kSlots> blocks;
   for (std::size_t i = 0; i < count; ++i) blocks[i] = slots_[size_class][queue.first++ % kSlots];
-  queue.count -= static_cast<std::uint32_t>(count);
   hardened_slabs.give(blocks.data(), count);
 }
 
@@ -82,7 +79,7 @@ void HardenedCache::make_room(unsigned size_class) noexcept { give_back(size_cla
 
 void HardenedCache::flush() noexcept {
   for (unsigned c = 0; c < kClasses; ++c) {
-    if (queues_[c].count > 0) give_back(c, queues_[c].count);
+    if (queues_[c].count() > 0) give_back(c, queues_[c].count());
   }
 }
 

@@ -30,18 +30,17 @@ class HardenedCache {
   // False: refill().
   [[gnu::always_inline]] bool pop(unsigned size_class, FreeBlock& block) noexcept {
     Queue& queue = queues_[size_class];
-    if (queue.count <= queue.kept) [[unlikely]]
+    if (queue.count() <= queue.kept) [[unlikely]]
       return false;
-    --queue.count;
     block = slots_[size_class][queue.first++ % kSlots];
     return true;
   }
   // False: it is full, make_room().
   [[gnu::always_inline]] bool push(unsigned size_class, FreeBlock block) noexcept {
     Queue& queue = queues_[size_class];
-    if (queue.count >= queue.most) [[unlikely]]
+    if (queue.count() >= queue.most) [[unlikely]]
       return false;
-    slots_[size_class][(queue.first + queue.count++) % kSlots] = block;
+    slots_[size_class][queue.end++ % kSlots] = block;
     return true;
   }
 
@@ -58,11 +57,12 @@ class HardenedCache {
 
   static constexpr std::uint32_t kSlots = 128;
   struct Queue {
-    std::uint32_t first = 0;  // counts on, past the end
-    std::uint32_t count = 0;
+    std::uint32_t first = 0;  // both count on, past the end of the slots
+    std::uint32_t end = 0;
     std::uint16_t kept = 0;
     std::uint16_t batch = 0;
     std::uint16_t most = 0;
+    std::uint32_t count() const noexcept { return end - first; }
   };
   static_assert(sizeof(Queue) == 16);
 

@@ -94,8 +94,7 @@ Descriptor* HardenedSlabs::make_slab(Shelf& shelf, unsigned size_class) noexcept
 void HardenedSlabs::free_slab(Shelf& shelf, Descriptor& slab) noexcept {
   unlink(shelf.with_room, slab);
   const Segment& segment = segment_of(slab);
-  for (unsigned i = 0; i < slab.carved; ++i)
-    set_state(state_of(segment, block_of(slab, i)), kNoBlock);
+  for (unsigned i = 0; i < slab.carved; ++i) set_state(state_of(segment, block_of(slab, i)), kNoBlock);
   set_entries(slab, 0);
   page_runs.free(slab);
 }

@@ -122,8 +122,8 @@ Segment* add_segment(std::size_t needed) noexcept {
   std::byte* after = reinterpret_cast<std::byte*>(segment.descriptors) + layout.descriptor_bytes;
   if (layout.state_bytes > 0) segment.states = reinterpret_cast<std::atomic<std::uint8_t>*>(after);
   const std::size_t alignment = units * kUnitBytes >= 16 * kHugeBytes ? kHugeBytes : kUnitBytes;
-  segment.base = reinterpret_cast<std::byte*>(
-      round_up(reinterpret_cast<std::uintptr_t>(after) + layout.state_bytes, alignment));
+  segment.base =
+      reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(after) + layout.state_bytes, alignment));
   segment.committed = 0;
   segment.frontier = 0;
   if (!commit_to(segment, needed)) {
