@@ -26,7 +26,8 @@ class Hardened : public ::testing::Test {
   }
 
   static Outcome run(const std::string& mode, const std::string& arguments) {
-    return test::shell("WEFT_HEAP=" + mode + " LD_PRELOAD=" + test::preload_library() + " exec timeout 20 " + arguments);
+    return test::shell("WEFT_HEAP=" + mode + " LD_PRELOAD=" + test::preload_library() + " exec timeout 20 " +
+                       arguments);
   }
   static std::string misuse() { return (test::build_folder() / "tests/preload/misuse").string(); }
   static std::vector<std::string> cases() {
