@@ -38,10 +38,11 @@ TEST(PurgePolicy, ARegrettedPurgeRaisesTheBudgetUpToThePeak) {
   policy.took_clean(10000, 10000);
   EXPECT_EQ(policy.budget(0), PurgePolicy::kLeastUnits) << "new memory is not regretted";
   policy.purged(9000);
-  policy.took_clean(1000, 9000);
-  EXPECT_EQ(policy.demand(), 2250U) << "four times as much, up to a quarter of what is there";
-  policy.took_clean(6750, 9000);
-  EXPECT_EQ(policy.budget(0), 9000U) << "then as much";
+  policy.took_clean(400, 9000);
+  EXPECT_EQ(policy.budget(9000), 1600U) << "four times as much";
+  EXPECT_EQ(policy.budget(4000), 1000U) << "up to a quarter of what is live";
+  policy.took_clean(8600, 9000);
+  EXPECT_EQ(policy.budget(0), 9000U) << "else as much";
   EXPECT_EQ(policy.budget(8000), 2000U) << "no more than brings it to the peak, or a quarter of what is live";
 }
 
