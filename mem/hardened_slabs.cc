@@ -161,12 +161,12 @@ void HardenedSlabs::give(const FreeBlock* blocks, std::size_t count) noexcept {
     Segment& segment = *segment_with(block);
     Descriptor& slab = slab_at(segment, unit_at(segment, block));
     auto* shelf = static_cast<Shelf*>(slab.slab.free);
-    if (shelf != locked) {
+    if (locked == nullptr || shelf != locked) {
       if (locked != nullptr) locked->lock.unlock();
       shelf->lock.lock();
       locked = shelf;
     }
-    put_back(*shelf, slab, blocks[i]);
+    put_back(*locked, slab, blocks[i]);
   }
   if (locked != nullptr) locked->lock.unlock();
 }

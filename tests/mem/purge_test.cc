@@ -42,8 +42,9 @@ TEST(PurgePolicy, ARegrettedPurgeRaisesTheBudgetUpToThePeak) {
   EXPECT_EQ(policy.budget(9000), 1600U) << "four times as much";
   EXPECT_EQ(policy.budget(4000), 1000U) << "up to a quarter of what is live";
   policy.took_clean(8600, 9000);
-  EXPECT_EQ(policy.budget(0), 9000U) << "else as much";
-  EXPECT_EQ(policy.budget(8000), 2000U) << "no more than brings it to the peak, or a quarter of what is live";
+  EXPECT_EQ(policy.budget(6000), 4000U) << "else as much as brings it to the peak, of 10000";
+  EXPECT_EQ(policy.budget(4000), 4000U) << "or as is live";
+  EXPECT_EQ(policy.budget(0), PurgePolicy::kMostIdle) << "or than may be left when all is freed";
 }
 
 TEST(PurgePolicy, DemandFades) {
