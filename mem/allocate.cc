@@ -27,15 +27,17 @@ namespace {
   return nullptr;
 }
 
-// Nobody has a heap in hardened mode, so that others are not asked.
-bool is_hardened() noexcept { return !has_heap() && hardened::on(); }
+// With a stack where one is drawn.
+[[gnu::noinline]] WEFT_HEAP_ENTRY void* allocate_sampled(std::size_t size, std::size_t align, bool zero) noexcept {
+  void* block = hardened::allocate(size, align, zero);
+  if (block != nullptr) sampling::hardened_allocated(block, size);
+  return block;
+}
 
-WEFT_HEAP_ENTRY void* allocate_hardened(std::size_t size, std::size_t align) noexcept {
-  prepare_process();
-  void* block = size > kMaxRequest ? nullptr : hardened::allocate(size, align);
-  if (block != nullptr && sampling::on()) [[unlikely]]
-    sampling::hardened_allocated(block, size);
-  return block != nullptr ? block : no_memory();
+[[gnu::always_inline]] inline void* allocate_hardened(std::size_t size, std::size_t align, bool zero) noexcept {
+  if (sampling::on()) [[unlikely]]
+    return allocate_sampled(size, align, zero);
+  return align == kMinAlign && !zero ? hardened::allocate(size) : hardened::allocate(size, align, zero);
 }
 
 // What waits in this heap and in those without owner may be what is missing.
@@ -66,7 +68,7 @@ WEFT_HEAP_ENTRY void* sampled_large(void* block) noexcept {
 }
 
 WEFT_HEAP_ENTRY void* allocate_run(std::size_t size, std::size_t align, bool zero) noexcept {
-  if (is_hardened()) return allocate_hardened(size, align);
+  if (hardened::on()) return allocate_hardened(size, align == kUnitBytes ? kMinAlign : align, zero);
   if (size > kMaxRequest) return no_memory();
   if (has_heap()) {
     current_heap->relieve();
@@ -133,8 +135,8 @@ void release_at(void* block, const Place& place) noexcept {
 namespace detail {
 
 WEFT_HEAP_ENTRY void* allocate_slow(std::size_t size) noexcept {
-  if (is_hardened()) [[unlikely]]
-    return allocate_hardened(size, kMinAlign);
+  if (hardened::on()) [[unlikely]]
+    return allocate_hardened(size, kMinAlign, false);
   if (size <= kMaxSmall) [[likely]]
     return allocate_small(class_of(size));
   return allocate_run(size, kUnitBytes, false);
@@ -144,7 +146,7 @@ WEFT_HEAP_ENTRY void release_slow(void* block) noexcept { release_slow_sized(blo
 
 WEFT_HEAP_ENTRY void release_slow_sized(void* block, std::size_t size) noexcept {
   if (block == nullptr) return;
-  if (is_hardened()) {
+  if (hardened::on()) {
     if (sampling::on()) [[unlikely]]
       sampling::hardened_goes(block);
     if (hardened::release(block, size)) return;
@@ -154,17 +156,24 @@ WEFT_HEAP_ENTRY void release_slow_sized(void* block, std::size_t size) noexcept 
   if (auto* other = foreign_free.load(std::memory_order_relaxed); other != nullptr) other(block);
 }
 
+// What release() found in the map.
+static std::uintptr_t entry_of(std::uintptr_t tag) noexcept {
+  return tag ^ reinterpret_cast<std::uintptr_t>(current_heap);
+}
+
 // Of the first segment, and not of an active slab of this thread.
 void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept {
-  Segment& segment = segments[0];
   if (tag <= kTagMask) [[likely]]
-    return current_heap->free_counted(slab_at(segment, unit), block);
+    return current_heap->free_counted(slab_at(segments[0], unit), block);
+  if (hardened::owns(entry_of(tag)) && !sampling::on())
+    return hardened::release_small(block, entry_of(tag), hardened::kSizeUnknown);
   release_slow(block);
 }
 
 void release_other_sized(void* block, std::size_t size, std::size_t unit, std::uintptr_t tag) noexcept {
   if (tag <= kTagMask) [[likely]]
     return current_heap->free_counted(slab_at(segments[0], unit), block);
+  if (hardened::owns(entry_of(tag)) && !sampling::on()) return hardened::release_small(block, entry_of(tag), size);
   release_slow_sized(block, size);
 }
 
@@ -186,7 +195,7 @@ WEFT_HEAP_ENTRY void* allocate_aligned(std::size_t align, std::size_t size) noex
     return nullptr;
   }
   if (align <= 8 || (align <= kMinAlign && size > 8)) return allocate(size);
-  if (is_hardened()) return allocate_hardened(size, align);
+  if (hardened::on()) return allocate_hardened(size, align, false);
   if (size <= kMaxSmall && align <= kUnitBytes) {
     const unsigned size_class = aligned_class(size, align);
     if (size_class < kClasses) return allocate_small(size_class);
@@ -196,7 +205,7 @@ WEFT_HEAP_ENTRY void* allocate_aligned(std::size_t align, std::size_t size) noex
 
 std::size_t usable_size(const void* block) noexcept {
   if (block == nullptr) return 0;
-  if (is_hardened()) {
+  if (hardened::on()) {
     const std::size_t size = hardened::size_of(block);
     if (size != hardened::kSizeUnknown) return size;
   }
@@ -215,33 +224,40 @@ bool is_ours(const void* block) noexcept { return segment_with(block) != nullptr
 namespace {
 
 WEFT_HEAP_ENTRY void* move_block(void* block, std::size_t old_size, std::size_t size) noexcept {
-  const bool grows = size > 2 * kLeastRun && size > old_size && !is_hardened();
-  void* moved = grows ? allocate_growing(size) : nullptr;
-  if (moved != nullptr) {
-    sampled_large(moved);
-  } else {
-    moved = allocate(size);
+  const bool grows = size > 2 * kLeastRun && size > old_size && size <= kMaxRequest;
+  void* moved = nullptr;
+  if (hardened::on()) {
+    moved = grows ? hardened::allocate_for_growth(size) : nullptr;
+    if (moved != nullptr && sampling::on()) sampling::hardened_allocated(moved, size);
+  } else if (grows) {
+    moved = allocate_growing(size);
+    if (moved != nullptr) sampled_large(moved);
   }
+  if (moved == nullptr) moved = allocate(size);
   if (moved == nullptr) return nullptr;
   std::memcpy(moved, block, std::min(old_size, size));
   release(block);
   return moved;
 }
 
-// Always moved: what still points to the old place is found out.
 WEFT_HEAP_ENTRY void* reallocate_hardened(void* block, std::size_t size) noexcept {
   if (size == 0) {
     release(block);
     return nullptr;
   }
-  return move_block(block, usable_size(block), size);
+  const std::size_t old_size = usable_size(block);
+  // What is known of a sampled block holds for its size.
+  if (!sampling::on()) {
+    if (void* there = hardened::resize(block, size); there != nullptr) return there;
+  }
+  return move_block(block, old_size, size);
 }
 
 }  // namespace
 
 WEFT_HEAP_ENTRY void* reallocate(void* block, std::size_t size) noexcept {
   if (block == nullptr) return allocate(size);
-  if (is_hardened()) return reallocate_hardened(block, size);
+  if (hardened::on()) return reallocate_hardened(block, size);
   const Place place = place_of(block);
   if (place.segment == nullptr) {
     auto* other = foreign_reallocate.load(std::memory_order_relaxed);
@@ -269,12 +285,11 @@ WEFT_HEAP_ENTRY void* reallocate(void* block, std::size_t size) noexcept {
 }
 
 namespace {
-
 void flush_own() noexcept {
   if (has_heap()) current_heap->flush();
+  if (hardened::on()) hardened::flush();
   if (sampling::on()) sampling::flush();
 }
-
 }  // namespace
 
 std::size_t heap_idle(std::size_t budget_bytes) noexcept {

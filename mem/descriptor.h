@@ -37,6 +37,13 @@ enum class Kind : std::uint8_t {
   kOwn,    // the heap's own
 };
 
+// How a large run has grown.
+enum class Growth : std::uint8_t {
+  kNone,
+  kRoomy,  // it has address space behind it to grow on
+  kMoved,  // and its pages came from elsewhere (system::move_pages)
+};
+
 struct alignas(64) Descriptor {
   struct SlabPart {
     void* free;
@@ -53,8 +60,8 @@ struct alignas(64) Descriptor {
   bool listed = false;  // a slab: in its owner's list of those with free blocks; a free run: in the bins of dirty ones
   bool active = false;
   bool probe = false;         // a slab: counted as soon as it is full
-  bool moved = false;         // a large run: its pages came from elsewhere (system::move_pages)
-  bool roomy = false;         // a large run: with address space behind it to grow into
+  Growth growth = Growth::kNone;
+  bool guarded = false;       // a large run: what follows the block's pages is inaccessible (hardened mode)
   bool sampled = false;       // a large run: see sampling.h
   std::uint16_t segment = 0;  // its place in segments[]; of first and last units of runs
   std::uint16_t used = 0;

@@ -42,7 +42,7 @@ namespace {
 PageRuns::Run run_with_room(std::size_t bytes) noexcept {
   const std::size_t units = units_for(bytes);
   const PageRuns::Run run = page_runs.allocate_with_room(units, std::min(units * kRoomTimes, kMostRoom), Kind::kLarge);
-  if (run.first != nullptr) run.first->roomy = true;
+  if (run.first != nullptr) run.first->growth = Growth::kRoomy;
   return run;
 }
 
@@ -88,10 +88,10 @@ namespace {
 // `clean`: its pages have moved away.
 void free_pages(Descriptor& run, bool clean) noexcept {
   set_entry(run, 0);
-  if (run.moved) {
+  if (run.growth == Growth::kMoved) {
     clean = system::replace(start_of(run), run.units * kUnitBytes) || clean;
     moved_runs.fetch_sub(1, std::memory_order_relaxed);
-  } else if (run.roomy && !clean) {
+  } else if (run.growth == Growth::kRoomy && !clean) {
     const system::Range all{.start = start_of(run), .bytes = run.units * kUnitBytes};
     system::purge(&all, 1);
     clean = true;
@@ -134,7 +134,7 @@ void* move_to_longer(Descriptor& run, std::size_t bytes) noexcept {
     page_runs.free(*longer.first);
     return nullptr;
   }
-  longer.first->moved = true;
+  longer.first->growth = Growth::kMoved;
   moved_runs.fetch_add(1, std::memory_order_relaxed);
   begin_block(*longer.first, bytes);
   free_pages(run, true);

@@ -120,6 +120,7 @@ std::size_t LocalHeap::waiting_blocks(unsigned size_class) const noexcept {
 void* LocalHeap::refill_plain(unsigned size_class) noexcept {
   const Changing changing(*this);
   ++counts_.refills;
+  shrinking_ = false;
   if (queue_.load(std::memory_order_relaxed) != nullptr) {
     drain();
     if (void* block = pop(size_class); block != nullptr) return block;
@@ -259,6 +260,7 @@ void LocalHeap::free_slab(Descriptor& slab) noexcept {
   ++counts_.slabs_freed;
   --slab_count_[slab.size_class];
   discharge(slab.units);
+  freed_units_ += slab.units;
   set_entries(slab, 0);
   page_runs.free(slab);
 }
@@ -286,7 +288,13 @@ void LocalHeap::counted_changed(Descriptor& slab) noexcept {
   const Changing changing(*this);
   const unsigned size_class = slab.size_class;
   // If probes empty, the others do as well, and what waits in the list is more than will be needed.
-  if (settle(slab, true) && active_[size_class] != nullptr) unload(size_class);
+  if (!settle(slab, !shrinking_)) return;
+  if (active_[size_class] != nullptr) unload(size_class);
+  // As much has gone as is left, of whatever classes: so may what waits in lists that are not used any more.
+  if (freed_units_ >= std::max<std::size_t>(held_units(), kProbeUnits)) {
+    flush();
+    shrinking_ = true;
+  }
 }
 
 void LocalHeap::absorb(Descriptor& slab, void* chain, std::size_t count) noexcept {
@@ -343,6 +351,7 @@ void LocalHeap::unload(unsigned size_class) noexcept {
 
 void LocalHeap::flush() noexcept {
   const Changing changing(*this);
+  freed_units_ = 0;
   remote_batches_.flush();
   drain();
   for (unsigned c = 0; c < kClasses; ++c) {

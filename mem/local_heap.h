@@ -170,6 +170,8 @@ class alignas(256) LocalHeap {
   Descriptor* full_ = nullptr;
   std::array<std::uint32_t, kClasses> since_probe_{};  // units
   std::array<std::uint32_t, kClasses> slab_count_{};
+  std::size_t freed_units_ = 0;  // of slabs, since the last flush()
+  bool shrinking_ = false;       // it frees and asks for nothing: no empty slab is kept
   RemoteBatches remote_batches_;
   HeapSamples* samples_ = nullptr;  // once sampling is on
 

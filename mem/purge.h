@@ -1,10 +1,11 @@
 // mem/purge.h - how many dirty pages are kept: by budget and by demand. Internal; PageRuns asks it under its lock.
 //
-// Kept dirty are max(1 MiB, live / 8), or what demand asks for, but never more than brings the process to its recent peak or to
-// a quarter more than is live (holes between blocks of many sizes are as large as that).
+// Kept dirty are max(1 MiB, live / 8), or what demand asks for, but never more than brings the process to its recent peak, nor
+// than what is live or 24 MiB: who has freed nearly all may never call again. (Holes between blocks of many sizes are a quarter of
+// what is live, so as much is allowed in any case.)
 // Demand: when memory that went to the kernel a moment ago is needed again, the purge was a mistake that cost ten times itself,
-// and the budget grows by as much, and at first by four times that; it falls by two thirds every second, and by a
-// quarter of what goes to the kernel. So a program that frees and is done pays once and keeps little, and
+// and the budget grows by as much (by four times that up to a quarter of what is live, so that few mistakes are enough to
+// learn from); it falls by two thirds every second, and by a quarter of what goes to the kernel. So a program that frees and is done pays once and keeps little, and
 // one that goes up and down keeps what it is going to need. Below the budget the rest goes within about a second of slow
 // paths (MADV_FREE would keep it on our bill until others need it).
 // Tests: tests/mem/purge_test.cc.
@@ -20,11 +21,13 @@ namespace weft::mem {
 class PurgePolicy {
  public:
   static constexpr std::size_t kLeastUnits = (std::size_t{1} << 20) / kUnitBytes;
+  static constexpr std::size_t kMostIdle = (std::size_t{24} << 20) / kUnitBytes;
 
   // Units to keep dirty now.
   std::size_t budget(std::size_t live_units) const noexcept {
-    const std::size_t to_peak = peak_ > live_units ? peak_ - live_units : 0;
-    return std::max({kLeastUnits, live_units / 8, std::min(demand_, std::max(to_peak, live_units / 4))});
+    const std::size_t to_peak = peak_ > live_units ? std::min(peak_ - live_units, std::max(kMostIdle, live_units)) : 0;
+    return std::max({kLeastUnits, live_units / 8, std::min(demand_, std::max(to_peak, live_units / 4)),
+                     std::min(4 * demand_, live_units / 4)});
   }
   // Above it a purge is due: a quarter more, so that one frees many.
   bool due(std::size_t dirty_units, std::size_t live_units) const noexcept {
@@ -43,8 +46,6 @@ class PurgePolicy {
     const std::size_t regretted = std::min(units, purged_);
     purged_ -= regretted;
     demand_ += regretted;
-    // While it is little, a few mistakes are enough to learn from.
-    if (demand_ < resident_units / 4) demand_ = std::min(demand_ + 3 * regretted, resident_units / 4);
   }
   // Time passes. True: once more in a while, when what is dirty should shrink.
   bool tick(unsigned long now_ms, std::size_t live_units) noexcept {

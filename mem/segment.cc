@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "mem/hardened.h"
 #include "mem/system_memory.h"
 
 namespace weft::mem {
@@ -11,6 +12,7 @@ namespace weft::mem {
 constinit std::uintptr_t first_base = std::uintptr_t{1} << 63;
 constinit std::size_t first_units = 0;
 constinit std::atomic<std::uintptr_t>* first_map = nullptr;
+constinit std::atomic<std::uint8_t>* first_states = nullptr;
 constinit Segment segments[kMaxSegments];
 constinit std::atomic<std::size_t> segment_count{0};
 
@@ -23,17 +25,21 @@ constexpr std::size_t kLargestStep = (std::size_t{64} << 20) / kUnitBytes;
 
 constexpr std::size_t round_up(std::size_t n, std::size_t to) noexcept { return (n + to - 1) / to * to; }
 
+constexpr std::size_t kStatesOfUnit = kUnitBytes / kMinAlign;
+
 struct Layout {
-  std::size_t map_bytes, dirty_bytes, descriptor_bytes, whole_bytes;
+  std::size_t map_bytes, dirty_bytes, descriptor_bytes, state_bytes, whole_bytes;
 };
-constexpr Layout layout_of(std::size_t units) noexcept {
+Layout layout_of(std::size_t units) noexcept {
   Layout layout{.map_bytes = round_up(units * sizeof(std::uintptr_t), kPageBytes),
                 .dirty_bytes = round_up((units + 63) / 64 * 8, kPageBytes),
                 .descriptor_bytes = round_up(units * sizeof(Descriptor), kPageBytes),
+                .state_bytes = hardened::on() ? round_up(units * kStatesOfUnit, kPageBytes) : 0,
                 .whole_bytes = 0};
   // The data is aligned within; what is left over is never touched.
   const std::size_t alignment = units * kUnitBytes >= 16 * kHugeBytes ? kHugeBytes : kUnitBytes;
-  layout.whole_bytes = layout.map_bytes + layout.dirty_bytes + layout.descriptor_bytes + units * kUnitBytes + alignment;
+  layout.whole_bytes = layout.map_bytes + layout.dirty_bytes + layout.descriptor_bytes + layout.state_bytes +
+                       units * kUnitBytes + alignment;
   return layout;
 }
 
@@ -57,6 +63,7 @@ bool commit_exactly(Segment& segment, std::size_t end) noexcept {
   if (!commit_part(segment.map, from * sizeof(std::uintptr_t), end * sizeof(std::uintptr_t), layout.map_bytes) ||
       !commit_part(segment.dirty, from / 8, (end + 63) / 64 * 8, layout.dirty_bytes) ||
       !commit_part(segment.descriptors, from * sizeof(Descriptor), end * sizeof(Descriptor), layout.descriptor_bytes) ||
+      !commit_part(segment.states, from * kStatesOfUnit, end * kStatesOfUnit, layout.state_bytes) ||
       !system::commit(segment.address(from), (end - from) * kUnitBytes)) {
     return false;
   }
@@ -112,9 +119,11 @@ Segment* add_segment(std::size_t needed) noexcept {
   segment.map = reinterpret_cast<std::atomic<std::uintptr_t>*>(at);
   segment.dirty = reinterpret_cast<std::uint64_t*>(at + layout.map_bytes);
   segment.descriptors = reinterpret_cast<Descriptor*>(at + layout.map_bytes + layout.dirty_bytes);
+  std::byte* after = reinterpret_cast<std::byte*>(segment.descriptors) + layout.descriptor_bytes;
+  if (layout.state_bytes > 0) segment.states = reinterpret_cast<std::atomic<std::uint8_t>*>(after);
   const std::size_t alignment = units * kUnitBytes >= 16 * kHugeBytes ? kHugeBytes : kUnitBytes;
-  segment.base = reinterpret_cast<std::byte*>(
-      round_up(reinterpret_cast<std::uintptr_t>(segment.descriptors) + layout.descriptor_bytes, alignment));
+  segment.base =
+      reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(after) + layout.state_bytes, alignment));
   segment.committed = 0;
   segment.frontier = 0;
   if (!commit_to(segment, needed)) {
@@ -125,6 +134,7 @@ Segment* add_segment(std::size_t needed) noexcept {
   }
   segment_count.store(index + 1, std::memory_order_release);
   if (index == 0) {
+    std::atomic_ref(first_states).store(segment.states, std::memory_order_relaxed);
     std::atomic_ref(first_map).store(segment.map, std::memory_order_relaxed);
     std::atomic_ref(first_units).store(units, std::memory_order_relaxed);
     std::atomic_ref(first_base).store(reinterpret_cast<std::uintptr_t>(segment.base), std::memory_order_release);

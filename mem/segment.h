@@ -4,7 +4,7 @@
 // several smaller ones, and only the first is found by the short way. A limit that is set later is seen when the heap grows next: then
 // the segment gives back the address space that it has not used. Of a segment nothing is touched before it is used:
 //
-//     | map: 8 bytes a unit | dirty: 1 bit | descriptors: 64 bytes | data: 16 KiB a unit, aligned to 2 MiB |
+//     | map: 8 bytes a unit | dirty: 1 bit | descriptors: 64 bytes | states: 1 KiB, in hardened mode | data: 16 KiB, aligned to 2 MiB |
 //
 // A map entry is the address of the owning LocalHeap | size class | kCounted for a slab, kLargeEntry for the first unit of a
 // large block, and 0 for everything else. free() needs no more than that: a pointer that is not ours is known by one
@@ -32,7 +32,8 @@ struct Segment {
   Counter units;              // reserved
   std::atomic<std::uintptr_t>* map = nullptr;
   Descriptor* descriptors = nullptr;
-  std::uint64_t* dirty = nullptr;  // units of free runs that may have pages
+  std::uint64_t* dirty = nullptr;               // units of free runs that may have pages
+  std::atomic<std::uint8_t>* states = nullptr;  // of each 16 bytes (hardened_slabs.h); nullptr in the fast mode
   // Under the lock of PageRuns.
   Counter committed;         // units, from the first
   std::size_t frontier = 0;  // units from here on were never used
@@ -49,6 +50,9 @@ inline constexpr std::size_t kMaxSegments = 1024;
 [[gnu::visibility("hidden")]] extern constinit std::uintptr_t first_base;
 [[gnu::visibility("hidden")]] extern constinit std::size_t first_units;
 [[gnu::visibility("hidden")]] extern constinit std::atomic<std::uintptr_t>* first_map;
+
+// Of the same segment, in hardened mode.
+[[gnu::visibility("hidden")]] extern constinit std::atomic<std::uint8_t>* first_states;
 
 extern constinit Segment segments[kMaxSegments];
 extern constinit std::atomic<std::size_t> segment_count;

@@ -64,6 +64,7 @@ golang-go             a peer: goroutines
 libjemalloc2          a peer: jemalloc
 libmimalloc2.0        a peer: mimalloc
 libtcmalloc-minimal4  a peer: tcmalloc, of google-perftools
+valgrind              counts instructions of malloc and free
 LIST
       ;;
     jemalloc) cat <<'LIST'

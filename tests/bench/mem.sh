@@ -1,17 +1,19 @@
 #!/bin/bash
-# mem.sh - the heap beside glibc's, Debian's jemalloc, mimalloc and tcmalloc: CPU time (user + system) and peak memory.
+# mem.sh - the heap beside glibc's, Debian's jemalloc, mimalloc and tcmalloc, and in hardened mode: CPU time (user + system), time on
+# the clock, peak memory, and instructions a call.
 #
 # Every load of tests/preload/load.cc, and the calls of some real programs as tests/trace/record.sh has recorded them here (trace-NAME; kept in
-# build/traces until they are removed), on each heap in turn, ROUNDS (3) times; the least counts. Ends with geometric means against
-# jemalloc, below 1 is better. LOADS names some; QUICK=1 runs each once.
+# build/traces until they are removed), on each heap in turn, ROUNDS (3) times. Shown are the least CPU time, the median, and the least
+# peak; at the end geometric means against jemalloc, below 1 is better, and what is not as fast as the best peer. Then instructions
+# (valgrind's callgrind). LOADS names some loads; QUICK=1 runs each once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${WEFT_BUILD:-$PWD/build/release}
 load=$build/tests/preload/load
 libraries=/usr/lib/$(uname -m)-linux-gnu
-heaps=(glibc jemalloc mimalloc tcmalloc weft)
+heaps=(glibc jemalloc mimalloc tcmalloc weft hardened)
 declare -A preload=([glibc]="" [jemalloc]=$libraries/libjemalloc.so.2 [mimalloc]=$libraries/libmimalloc.so.2
-  [tcmalloc]=$libraries/libtcmalloc_minimal.so.4 [weft]=$build/lib/libweft-mem.so)
+  [tcmalloc]=$libraries/libtcmalloc_minimal.so.4 [weft]=$build/lib/libweft-mem.so [hardened]=$build/lib/libweft-mem.so)
 for heap in "${heaps[@]}"; do
   [ -z "${preload[$heap]}" ] || [ -e "${preload[$heap]}" ] || { echo "${preload[$heap]} is missing: tools/packages.sh bench" >&2; exit 1; }
 done
@@ -27,10 +29,29 @@ run() {
     *) timeout 120 "$load" "$1" ;;
   esac
 }
+mode() { if [ "$1" = hardened ]; then echo hardened; else echo fast; fi; }
 for name in "${loads[@]}"; do
   for round in $(seq "$rounds"); do
     for heap in "${heaps[@]}"; do
-      echo "$name $heap $(LD_PRELOAD=${preload[$heap]} run "$name")"
+      begun=${EPOCHREALTIME/./}
+      took=$(WEFT_HEAP=$(mode "$heap") LD_PRELOAD=${preload[$heap]} run "$name")
+      echo "$name $heap $took $((${EPOCHREALTIME/./} - begun))"
     done
   done
 done | awk -v heaps="${heaps[*]}" -f tests/bench/mem_table.awk
+
+command -v valgrind >/dev/null || { echo "valgrind is missing: tools/packages.sh bench" >&2; exit 0; }
+# Of the second hundred thousand rounds, with about six of the call itself.
+collected() {
+  WEFT_HEAP=$(mode "$1") LD_PRELOAD=${preload[$1]} timeout 120 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+    --toggle-collect="counted_$2" "$build/tests/preload/count" "$3" 2>&1 | sed -n 's/.*Collected : //p'
+}
+echo
+printf '%-24s' "instructions"; printf '%12s' "${heaps[@]}"; echo
+for function in malloc free; do
+  printf '%-24s' "$function, 1 to 512 bytes"
+  for heap in "${heaps[@]}"; do
+    printf '%12d' $((($(collected "$heap" $function 200000) - $(collected "$heap" $function 100000)) / 100000))
+  done
+  echo
+done

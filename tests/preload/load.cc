@@ -230,6 +230,88 @@ void containers(long scale) {
   }
 }
 
+// cache-scratch and cache-thrash: each thread writes to its little block all the time, and takes another now and then. In the first
+// the main thread has made those they begin with, in one line of the cache.
+void little_blocks(long scale, bool from_main) {
+  constexpr int kThreads = 2;
+  std::array<void*, kThreads> first{};
+  for (void*& block : first) block = from_main ? get(8) : nullptr;
+  in_threads(kThreads, [&](int t) {
+    std::free(first[t]);
+    for (long i = 0; i < scale * 100000; ++i) {
+      auto* block = static_cast<volatile char*>(std::malloc(8));
+      for (int k = 0; k < 400; ++k) block[k % 8] = static_cast<char>(block[k % 8] + 1);
+      std::free(const_cast<char*>(block));
+    }
+  });
+}
+
+// barnes: a tree of cells is made, walked and dropped, step by step.
+struct Cell {
+  std::array<Cell*, 8> children{};
+  std::array<double, 12> body{};
+};
+
+void put(Cell& cell, Random& random, int depth) {
+  cell.body[0] += 1;
+  if (depth == 0) return;
+  Cell*& child = cell.children[random.below(8)];
+  if (child == nullptr) child = new Cell;
+  put(*child, random, depth - 1);
+}
+double mass(const Cell* cell) {
+  if (cell == nullptr) return 0;
+  double sum = cell->body[0];
+  for (const Cell* child : cell->children) sum += mass(child);
+  return sum;
+}
+void drop(Cell* cell) {
+  if (cell == nullptr) return;
+  for (Cell* child : cell->children) drop(child);
+  delete cell;
+}
+void tree(long scale) {
+  Random random(11);
+  for (long step = 0; step < scale * 12; ++step) {
+    auto* root = new Cell;
+    for (int i = 0; i < 20000; ++i) put(*root, random, 7);
+    if (mass(root) < 20000) std::abort();
+    drop(root);
+  }
+}
+
+// sh6bench: batches of one size each, of which the last stay for a while; freed in order, or in reverse.
+void batches(long scale) {
+  constexpr std::size_t kKept = 40;
+  std::vector<std::vector<void*>> kept(kKept);
+  Random random(13);
+  for (long i = 0; i < scale * 30000; ++i) {
+    std::vector<void*>& batch = kept[random.below(kKept)];
+    if (i % 2 == 0) std::reverse(batch.begin(), batch.end());
+    for (void* block : batch) std::free(block);
+    batch.resize(20 + random.below(300));
+    const std::size_t size = 1 + random.below(random.below(20) == 0 ? 1000 : 100);
+    for (void*& block : batch) block = get(size);
+  }
+  for (const auto& batch : kept) {
+    for (void* block : batch) std::free(block);
+  }
+}
+
+// alloc-test: many small, few large, each twice as large half as often.
+void halves(long scale) {
+  Random random(17);
+  std::vector<void*> blocks(20000);
+  for (long i = 0; i < scale * 3000000; ++i) {
+    void*& block = blocks[random.below(blocks.size())];
+    std::free(block);
+    std::size_t most = 16;
+    while (most < 100000 && random.below(2) == 0) most *= 2;
+    block = get(1 + random.below(most));
+  }
+  for (void* block : blocks) std::free(block);
+}
+
 // Everything is made, a part is freed, other sizes come: what fragmentation does.
 void phases(long scale) {
   for (long round = 0; round < scale; ++round) {
@@ -271,6 +353,11 @@ constexpr std::array kLoads{
     Load{"growing", growing},
     Load{"containers", containers},
     Load{"phases", phases},
+    Load{"scratch", [](long scale) { little_blocks(scale, true); }},
+    Load{"thrash", [](long scale) { little_blocks(scale, false); }},
+    Load{"tree", tree},
+    Load{"batches", batches},
+    Load{"halves", halves},
 };
 
 }  // namespace
