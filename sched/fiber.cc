@@ -143,8 +143,9 @@ void FiberState::request_stop() noexcept {
     if (extras != nullptr) source = extras->stop;
     stop_requested.store(true, std::memory_order_seq_cst);
   }
-  cancel_wait();
+  // Before the wait ends: the fiber would else go on, and perhaps take its callbacks away, as if nobody had asked.
   request_stop_of(source);
+  cancel_wait();
 }
 
 }  // namespace weft::sched

@@ -40,13 +40,12 @@ std::string latency_text(const char* name, const LatencyReport& latency) {
 }
 
 constexpr std::pair<const char*, std::uint64_t WorkerCounters::*> kCounters[] = {
-    {"queued", &WorkerCounters::queued},       {"switches", &WorkerCounters::switches},
-    {"parks", &WorkerCounters::parks},         {"spawned", &WorkerCounters::spawned},
-    {"steals", &WorkerCounters::steals},       {"searches", &WorkerCounters::searches},
-    {"injected", &WorkerCounters::injected},   {"crowded", &WorkerCounters::crowded},
-    {"sleeps", &WorkerCounters::sleeps},       {"wakes_sent", &WorkerCounters::wakes_sent},
-    {"submitted", &WorkerCounters::submitted}, {"completed", &WorkerCounters::completed},
-    {"enters", &WorkerCounters::enters},
+    {"queued", &WorkerCounters::queued},         {"switches", &WorkerCounters::switches},
+    {"parks", &WorkerCounters::parks},           {"spawned", &WorkerCounters::spawned},
+    {"steals", &WorkerCounters::steals},         {"searches", &WorkerCounters::searches},
+    {"injected", &WorkerCounters::injected},     {"sleeps", &WorkerCounters::sleeps},
+    {"wakes_sent", &WorkerCounters::wakes_sent}, {"submitted", &WorkerCounters::submitted},
+    {"completed", &WorkerCounters::completed},   {"enters", &WorkerCounters::enters},
 };
 
 std::string worker_text(std::size_t index, const WorkerCounters& worker) {

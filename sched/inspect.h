@@ -38,7 +38,6 @@ struct WorkerCounters {
   std::uint64_t steals = 0;      // times it took fibers from another worker
   std::uint64_t searches = 0;    // times it had nothing of its own to run
   std::uint64_t injected = 0;    // fibers it took that came from outside
-  std::uint64_t crowded = 0;     // times another thread had its processor when it gave way
   std::uint64_t sleeps = 0;      // of the thread, in the kernel
   std::uint64_t wakes_sent = 0;  // to sleeping workers
   std::uint64_t submitted = 0;   // requests to its ring

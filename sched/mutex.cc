@@ -64,10 +64,10 @@ void Mutex::unlock_slow() {
 void SharedMutex::grant() {
   while (Waiter* first = queue_.front()) {
     const std::uint32_t word = word_.load(std::memory_order_relaxed);
-    if ((word & kWriter) != 0 || (first->exclusive && word >= kReader)) return;
+    if ((word & kLocked) != 0 || (first->exclusive && word >= kReader)) return;
     queue_.remove(*first);
     if (!first->claim(Outcome::kHandedOver)) continue;
-    word_.store(word + (first->exclusive ? kWriter : kReader), std::memory_order_relaxed);
+    word_.store(word + (first->exclusive ? kLocked : kReader), std::memory_order_relaxed);
     first->resume();
   }
   // Nobody waits any more; from here on the fast paths work again.
@@ -94,7 +94,7 @@ bool SharedMutex::wait(bool exclusive, Deadline deadline) {
 void SharedMutex::release(std::uint32_t held) {
   const std::lock_guard guard(queue_lock_);
   const std::uint32_t before = word_.fetch_sub(held, std::memory_order_acq_rel);
-  WEFT_CHECK(held == kWriter ? (before & kWriter) != 0 : before >= kReader);
+  WEFT_CHECK(held == kLocked ? (before & kLocked) != 0 : before >= kReader);
   grant();
 }
 

@@ -1,8 +1,8 @@
 // sched/mutex.h - mutual exclusion for fibers and plain threads alike.
 //
 // Named as std::timed_mutex and std::shared_timed_mutex, so lockable by std::lock_guard, std::unique_lock, std::scoped_lock and
-// std::shared_lock. lock() parks a fiber and blocks a thread. Owned by
-// the fiber, not its thread: it may be unlocked on another worker. Not recursive.
+// std::shared_lock. lock() parks a fiber and blocks a thread. Owned by the fiber, not its thread: it may be unlocked on another
+// worker. Not recursive.
 //
 // Mutex: a newcomer may overtake those who wait, but one that has been overtaken once is handed the lock. One atomic when free.
 // SharedMutex: first come, first served, so neither readers nor writers starve; therefore a fiber that holds it shared must not
@@ -25,23 +25,18 @@
 
 namespace weft::sched {
 
-class Mutex {
+// What the two have in common: one owner at a time, under the names of std::timed_mutex. `Self` has lock_slow(), which waits, and
+// unlock_slow(), which lets in whoever waits.
+template <typename Self>
+class ExclusiveLock {
  public:
-  Mutex() noexcept = default;
-  // `order`: among those of the same rank; 0: none.
-  explicit Mutex(LockRank rank, std::uint64_t order = 0) noexcept : place_(rank, order) {}
-  // Waits for an unlock() that has let the destroyer in and is about to return.
-  ~Mutex() {
-    queue_lock_.lock();
-    queue_lock_.unlock();
-  }
-  Mutex(const Mutex&) = delete;
-  Mutex& operator=(const Mutex&) = delete;
+  ExclusiveLock(const ExclusiveLock&) = delete;
+  ExclusiveLock& operator=(const ExclusiveLock&) = delete;
 
   void lock() {
     simulation_point();
     place_.may_wait();
-    if (!take_free()) lock_slow(Deadline::never());
+    if (!take_free()) self().lock_slow(Deadline::never());
     place_.took();
   }
   bool try_lock() noexcept {
@@ -51,7 +46,7 @@ class Mutex {
   }
   // False: the deadline passed first.
   bool try_lock_until(Deadline deadline) {
-    if (!take_free() && !lock_slow(deadline)) return false;
+    if (!take_free() && !self().lock_slow(deadline)) return false;
     place_.took();
     return true;
   }
@@ -66,66 +61,53 @@ class Mutex {
   void unlock() {
     place_.let_go();
     std::uint32_t mine = kLocked;
-    if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) unlock_slow();
+    if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed))
+      self().unlock_slow();
   }
 
- private:
+ protected:
   static constexpr std::uint32_t kLocked = 1, kWaiters = 2;
+
+  ExclusiveLock() noexcept = default;
+  ExclusiveLock(LockRank rank, std::uint64_t order) noexcept : place_(rank, order) {}
+  // Waits for an unlock() that has let the destroyer in and is about to return.
+  ~ExclusiveLock() {
+    queue_lock_.lock();
+    queue_lock_.unlock();
+  }
   bool take_free() noexcept {
     std::uint32_t free = 0;
     return word_.compare_exchange_strong(free, kLocked, std::memory_order_acquire, std::memory_order_relaxed);
   }
-  bool lock_slow(Deadline deadline);
-  void unlock_slow();
 
-  std::atomic<std::uint32_t> word_{0};  // kWaiters changes under queue_lock_ only
+  std::atomic<std::uint32_t> word_{0};
   Spinlock queue_lock_;
   WaitQueue queue_;  // guarded by queue_lock_
   [[no_unique_address]] LockPlace place_;
+
+ private:
+  Self& self() noexcept { return static_cast<Self&>(*this); }
 };
 
-class SharedMutex {
+// kWaiters of its word changes under queue_lock_ only.
+class Mutex : public ExclusiveLock<Mutex> {
+ public:
+  Mutex() noexcept = default;
+  // `order`: among those of the same rank; 0: none.
+  explicit Mutex(LockRank rank, std::uint64_t order = 0) noexcept : ExclusiveLock(rank, order) {}
+
+ private:
+  friend class ExclusiveLock<Mutex>;
+  bool lock_slow(Deadline deadline);
+  void unlock_slow();
+};
+
+// While kWaiters is set, all of its word changes under queue_lock_ only.
+class SharedMutex : public ExclusiveLock<SharedMutex> {
  public:
   SharedMutex() noexcept = default;
   // As Mutex().
-  explicit SharedMutex(LockRank rank, std::uint64_t order = 0) noexcept : place_(rank, order) {}
-  // As ~Mutex().
-  ~SharedMutex() {
-    queue_lock_.lock();
-    queue_lock_.unlock();
-  }
-  SharedMutex(const SharedMutex&) = delete;
-  SharedMutex& operator=(const SharedMutex&) = delete;
-
-  void lock() {
-    simulation_point();
-    place_.may_wait();
-    if (!take_free()) wait(true, Deadline::never());
-    place_.took();
-  }
-  bool try_lock() noexcept {
-    if (!take_free()) return false;
-    place_.took();
-    return true;
-  }
-  bool try_lock_until(Deadline deadline) {
-    if (!take_free() && !wait(true, deadline)) return false;
-    place_.took();
-    return true;
-  }
-  template <typename Clock, typename Duration>
-  bool try_lock_until(const std::chrono::time_point<Clock, Duration>& at) {
-    return try_lock_until(deadline_at(at));
-  }
-  template <typename Rep, typename Period>
-  bool try_lock_for(const std::chrono::duration<Rep, Period>& timeout) {
-    return try_lock_until(deadline_after(timeout));
-  }
-  void unlock() {
-    place_.let_go();
-    std::uint32_t mine = kWriter;
-    if (!word_.compare_exchange_strong(mine, 0, std::memory_order_release, std::memory_order_relaxed)) release(kWriter);
-  }
+  explicit SharedMutex(LockRank rank, std::uint64_t order = 0) noexcept : ExclusiveLock(rank, order) {}
 
   void lock_shared() {
     simulation_point();
@@ -162,26 +144,20 @@ class SharedMutex {
   }
 
  private:
-  static constexpr std::uint32_t kWriter = 1, kWaiters = 2, kReader = 4;
-  bool take_free() noexcept {
-    std::uint32_t free = 0;
-    return word_.compare_exchange_strong(free, kWriter, std::memory_order_acquire, std::memory_order_relaxed);
-  }
+  friend class ExclusiveLock<SharedMutex>;
+  static constexpr std::uint32_t kReader = 4;
   bool share_free() noexcept {
     std::uint32_t word = word_.load(std::memory_order_relaxed);
-    while ((word & (kWriter | kWaiters)) == 0)
+    while ((word & (kLocked | kWaiters)) == 0)
       if (word_.compare_exchange_weak(word, word + kReader, std::memory_order_acquire, std::memory_order_relaxed))
         return true;
     return false;
   }
+  bool lock_slow(Deadline deadline) { return wait(true, deadline); }
+  void unlock_slow() { release(kLocked); }
   bool wait(bool exclusive, Deadline deadline);
   void release(std::uint32_t held);
   void grant();
-
-  std::atomic<std::uint32_t> word_{0};  // while kWaiters is set, changes under queue_lock_ only
-  Spinlock queue_lock_;
-  WaitQueue queue_;  // guarded by queue_lock_
-  [[no_unique_address]] LockPlace place_;
 };
 
 }  // namespace weft::sched

@@ -158,7 +158,6 @@ WorkerCounters Worker::counters() const noexcept {
           .steals = steals_.load(std::memory_order_relaxed),
           .searches = searches_.load(std::memory_order_relaxed),
           .injected = injected_.load(std::memory_order_relaxed),
-          .crowded = crowded_.load(std::memory_order_relaxed),
           .sleeps = sleeps_.load(std::memory_order_relaxed),
           .wakes_sent = wakes_sent_.load(std::memory_order_relaxed),
           .submitted = reactor_ != nullptr ? reactor_->submitted() : 0,

@@ -164,7 +164,6 @@ class Worker {
   static constexpr std::int64_t kWorthStealingNs = 400;  // for each that was spawned
   static constexpr std::int64_t kWorthMovingNs = 2000;   // for those woken that come together
   static constexpr std::uint32_t kMostPatience = 6;
-  static constexpr std::int64_t kCrowdedNs = 50'000, kCrowdedForNs = 50'000'000;
 
   void fetch_ahead() noexcept;
   FiberState* take_free_fiber();
@@ -205,7 +204,6 @@ class Worker {
   void was_futile() noexcept;
   FiberState* stolen(FiberState* fiber, const Worker& victim, bool woken) noexcept;
   FiberState* look_around(bool spun) noexcept;
-  void give_way() noexcept;
   void sleep() noexcept;
   void check_events() noexcept;
   void note_io(Observer& seen_by) noexcept;
@@ -267,10 +265,9 @@ class Worker {
   std::int64_t stole_at_ns_ = 0;              // 0: not since the last search
   std::uint64_t stole_at_switches_ = 0;
   bool stole_woken_ = false;
-  std::uint32_t patience_ = 0;         // steals in a row of woken ones that were not worth it
-  std::uint32_t futile_ = 0;           // searches in a row that were not worth it
-  std::int64_t crowded_until_ns_ = 0;  // others want this processor: it is not spun on
-  bool was_woken_ = false;             // by another, and has found nothing since
+  std::uint32_t patience_ = 0;  // steals in a row of woken ones that were not worth it
+  std::uint32_t futile_ = 0;    // searches in a row that were not worth it
+  bool was_woken_ = false;      // by another, and has found nothing since
   std::uint64_t noted_submitted_ = 0;
   std::uint64_t noted_completed_ = 0;
   FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out
@@ -295,7 +292,6 @@ class Worker {
   alignas(64) std::atomic<std::uint64_t> switches_{0};
   std::atomic<std::uint64_t> parks_{0};
   std::atomic<std::uint64_t> steals_{0};
-  std::atomic<std::uint64_t> crowded_{0};
   std::atomic<std::uint64_t> sleeps_{0};
   std::atomic<std::uint64_t> spawned_{0};
   std::atomic<std::uint64_t> ended_count_{0};

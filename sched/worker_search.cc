@@ -130,7 +130,7 @@ FiberState* Worker::search() noexcept {
     if (fiber == nullptr && round == look_at) {
       const std::int64_t now = scheduler_.now_ns();
       if (spin_until == 0) {
-        spin_until = now < crowded_until_ns_ ? now : now + scheduler_.options().idle_spin.count();
+        spin_until = now + scheduler_.options().idle_spin.count();
         if (!searching_) searching_ = scheduler_.begin_search();
         for (unsigned i = 0; i < scheduler_.worker_count(); ++i) seen_switches_[i] = scheduler_.worker(i).switches();
       }
@@ -146,23 +146,11 @@ FiberState* Worker::search() noexcept {
       return fiber;
     }
     if (round % kRoundsPerYield == kRoundsPerYield - 1) {
-      give_way();
+      ::sched_yield();  // who gives us work may need this very processor for it
     } else {
       cpu_relax();
     }
   }
-}
-
-// Who gives us work may need this very processor for it. But the kernel lets a thread that gives way wait until the other has had
-// its slice, some milliseconds, whatever comes in for it meanwhile; one that sleeps is woken for that. So a worker to which this
-// has happened does not spin for a while.
-void Worker::give_way() noexcept {
-  const std::int64_t before = scheduler_.now_ns();
-  ::sched_yield();
-  const std::int64_t now = scheduler_.now_ns();
-  if (now - before < kCrowdedNs) return;
-  bump(crowded_);
-  crowded_until_ns_ = now + kCrowdedForNs;
 }
 
 void Worker::sleep() noexcept {
