@@ -65,7 +65,9 @@ TEST_F(Canary, AFreedBlockIsZeroWhereItBeginsAndWhereItEnds) {
       canary::retire(block(), size);
       ASSERT_TRUE(canary::is_untouched(block(), bytes, slack)) << bytes << " " << slack;
       for (std::size_t at = 0; at < size; ++at) {
-        if (at < 64 || at >= size - 16) ASSERT_EQ(block()[at], std::byte{0}) << bytes << " " << slack << " " << at;
+        if (at < 64 || at >= size - 16) {
+          ASSERT_EQ(block()[at], std::byte{0}) << bytes << " " << slack << " " << at;
+        }
       }
     }
   }
