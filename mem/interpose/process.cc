@@ -41,8 +41,8 @@ void write_asked(const char* option, const char* pattern, void (*write)(TextFile
   line.add(strerrordesc_np(error)).write_out();
 }
 
-// Before other constructors where that can be said.
-[[gnu::constructor(101)]] void process_starts() noexcept {
+// Without a priority: in a program that is linked statically stacks can be walked only once the compiler's own constructor has run.
+[[gnu::constructor]] void process_starts() noexcept {
   const Options& asked = options();
   if (asked.sampling) {
     // Hardened mode is not for speed, and whoever looks for a mistake wants to know of each block.

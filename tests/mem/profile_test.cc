@@ -135,6 +135,26 @@ TEST_F(HeapProfile, ProgramsRunWhileEveryBlockIsSampled) {
   }
 }
 
+TEST_F(HeapProfile, AProgramThatIsLinkedWithItHasItAsWell) {
+  if (!test::have("g++")) GTEST_SKIP() << "no g++ here";
+  const std::string source = (folder_ / "linked.cc").string();
+  std::ofstream(source)
+      << "#include <cstdlib>\n"
+         "extern \"C\" [[gnu::noinline]] void* held() { void* volatile b = malloc(100000); return b; }\n"
+         "int main() { for (int i = 0; i < 500; ++i) held(); }\n";
+  for (const char* how : {"", "-static "}) {
+    const std::string binary = (folder_ / "linked").string();
+    const std::string lib = (test::build_folder() / "lib").string();
+    const Outcome built = shell("g++ -O1 -pthread " + std::string(how) + source + " -o " + binary + " -L" + lib +
+                                " -Wl,--whole-archive -lweft-malloc -Wl,--no-whole-archive -l:libweft-mem.a");
+    ASSERT_EQ(built.status, 0) << built.said;
+    const Outcome end = shell("WEFT_HEAP=leaks,sample=10k,stats=" + (folder_ / "socket").string() + " " + binary);
+    EXPECT_EQ(end.status, 0) << how << end.said;
+    EXPECT_NEAR(bytes_held_by(end.said, "held") / 50e6, 1, 0.2) << how << end.said;
+    EXPECT_EQ(end.said.find("weft3mem"), std::string::npos) << how << end.said;
+  }
+}
+
 TEST(HeapProfileApi, WithoutSamplingThereIsNothingToWrite) {
   errno = 0;
   EXPECT_FALSE(write_profile("/dev/null"));
