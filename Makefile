@@ -80,7 +80,7 @@ LDLIBS := -lfuse3 -luring -lboost_context -lisal -lblkid -lfmt
 ifneq ($(building),)
 OPTIONAL_LIBS := $(shell $(COMPILER) -x c++ -fsyntax-only -include seccomp.h /dev/null 2>/dev/null && echo -lseccomp)
 endif
-# Whose heap the programs have. Ours has to be asked for until it is proven: HEAP=weft.
+# Whose heap the programs have. Ours has to be asked for: mem/README.md says what it brings.
 HEAP ?= system
 $(if $(filter weft jemalloc system,$(HEAP)),,$(error HEAP is weft, jemalloc or system, not $(HEAP)))
 GTEST_LIBS := -lgtest_main -lgtest

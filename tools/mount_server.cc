@@ -261,6 +261,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
     for (unsigned second = 0; sched::sleep_for(kTellInterval); ++second) {
       session.stale_blocks().tell(server.transport->kernel());
       session.ask_to_forget(server.transport->kernel());
+      flush_workers();
       if (second % kSecondsBetweenTrims == 0) sched::blocking([&] { trim_heap(options.memory_bytes / 32); });
     }
   });

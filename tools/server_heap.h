@@ -18,6 +18,10 @@ void bound_heap() noexcept;
 // Gives back free memory if there is more of it than `keep_bytes`. Takes milliseconds, so on a thread beside the workers.
 void trim_heap(std::size_t keep_bytes) noexcept;
 
+// Of our own heap (else nothing): what waits in the lists of the workers' threads goes where it belongs, and what nobody uses back to
+// the system. From a fiber; parks. Microseconds a worker.
+void flush_workers();
+
 // Of the heap of mem/: sched and mem do not know each other, so they are introduced here.
 sched::StackMemory stacks_of_heap() noexcept;
 // The same if malloc is that heap, else the default: one heap answers for all that a server holds.
