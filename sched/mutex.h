@@ -30,9 +30,6 @@ namespace weft::sched {
 template <typename Self>
 class ExclusiveLock {
  public:
-  ExclusiveLock(const ExclusiveLock&) = delete;
-  ExclusiveLock& operator=(const ExclusiveLock&) = delete;
-
   void lock() {
     simulation_point();
     place_.may_wait();
@@ -68,8 +65,6 @@ class ExclusiveLock {
  protected:
   static constexpr std::uint32_t kLocked = 1, kWaiters = 2;
 
-  ExclusiveLock() noexcept = default;
-  ExclusiveLock(LockRank rank, std::uint64_t order) noexcept : place_(rank, order) {}
   // Waits for an unlock() that has let the destroyer in and is about to return.
   ~ExclusiveLock() {
     queue_lock_.lock();
@@ -86,6 +81,9 @@ class ExclusiveLock {
   [[no_unique_address]] LockPlace place_;
 
  private:
+  friend Self;
+  ExclusiveLock() noexcept = default;
+  ExclusiveLock(LockRank rank, std::uint64_t order) noexcept : place_(rank, order) {}
   Self& self() noexcept { return static_cast<Self&>(*this); }
 };
 
