@@ -82,6 +82,10 @@ struct CancelOp : Worker::CancelRequest {
   }
 };
 
+// Not one by one, as each submission is a system call; nor all that the ready fibers ask for together, as the device, which has
+// finished what woke them, would stand idle meanwhile: at 16 in flight that takes a quarter of the reads a second.
+constexpr std::uint32_t kSubmitTogether = 2;
+
 void perform_by_ring(std::span<Call> calls) noexcept {
   std::array<BatchOp, 8> few;
   std::vector<BatchOp> many;
@@ -95,6 +99,7 @@ void perform_by_ring(std::span<Call> calls) noexcept {
     ops[i].batch = &batch;
     reactor.prepare(calls[i].request, &ops[i]);
   }
+  if (reactor.unsubmitted() >= kSubmitTogether) reactor.submit();
   batch.waiter.park("io", Deadline::never(), false, ops);
   for (std::size_t i = 0; i < calls.size(); ++i) {
     calls[i].result = ops[i].result;

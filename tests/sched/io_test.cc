@@ -36,6 +36,32 @@ class Io : public testing::TestWithParam<bool> {
 };
 INSTANTIATE_TEST_SUITE_P(WithAndWithoutIoUring, Io, testing::Bool());
 
+// The device begins with what the first fibers ask for while the others still run.
+TEST(IoByRing, TheKernelHearsOfReadsBeforeAllThatAreReadyHaveAskedForTheirs) {
+  constexpr int kReaders = 6;
+  auto runtime = Runtime::create({.workers = 1});
+  ASSERT_TRUE(runtime);
+  runtime->block_on([&] {
+    const auto counters = [&] { return runtime->report().workers.front(); };
+    std::vector<Fiber> readers;
+    readers.reserve(kReaders);
+    for (int i = 0; i < kReaders; ++i) {
+      readers.push_back(spawn("reads", [] {
+        std::byte place{};
+        EXPECT_EQ(io::read(-1, {&place, 1}, 0).error().os_errno(), EBADF);
+      }));
+    }
+    const WorkerCounters before = counters();
+    for (int i = 0; i < kReaders; ++i) yield();  // one of them begins at each
+    const WorkerCounters after = counters();
+    for (Fiber& reader : readers) reader.join();
+    if (counters().submitted == 0) GTEST_SKIP() << "no io_uring here";
+    ASSERT_EQ(after.submitted - before.submitted, static_cast<unsigned>(kReaders));
+    // Else it is two at most, as a worker submits at each eighth pick in any case.
+    EXPECT_GE(after.enters - before.enters, static_cast<unsigned>(kReaders) / 2);
+  });
+}
+
 TEST_P(Io, WhatIsWrittenIsRead) {
   char path[] = "/tmp/weft-io-XXXXXX";
   const int fd = mkstemp(path);
