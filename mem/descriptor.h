@@ -59,7 +59,7 @@ struct alignas(64) Descriptor {
   std::uint8_t size_class = 0;
   bool listed = false;  // a slab: in its owner's list of those with free blocks; a free run: in the bins of dirty ones
   bool active = false;
-  bool probe = false;         // a slab: counted as soon as it is full
+  bool probe = false;  // a slab: counted as soon as it is full
   Growth growth = Growth::kNone;
   bool guarded = false;       // a large run: what follows the block's pages is inaccessible (hardened mode)
   bool sampled = false;       // a large run: see sampling.h
