@@ -158,7 +158,7 @@ class Worker {
   static constexpr std::uint32_t kNextInARow = 16;
   static constexpr std::size_t kStackMagazine = 16;
   static constexpr std::uint32_t kQueueLength = 1024;  // beyond it a fiber goes the way of the injector
-  static constexpr std::uint32_t kRoundsBeforeLook = 32, kMostRoundsBetweenLooks = 64, kRoundsPerYield = 64;
+  static constexpr std::uint32_t kRoundsBeforeLook = 32, kMostRoundsBetweenLooks = 64, kRoundsPerYield = 4;
   static constexpr std::size_t kMostHintsStolen = 32;
   static constexpr std::uint32_t kFutileUntilDrowsy = 8;
   static constexpr std::int64_t kWorthStealingNs = 400;  // for each that was spawned
