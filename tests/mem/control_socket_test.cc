@@ -51,7 +51,8 @@ class Folder {
   std::filesystem::path path_ = std::filesystem::temp_directory_path() / ("weft-control." + std::to_string(getpid()));
 };
 
-// A thread of ours stays: in a process of its own each.
+// Disabled by name only: the thread that serves stays until the end of its process, so these are bodies that the test at the end
+// runs in a process of their own each.
 
 TEST(HeapControl, DISABLED_AnswersEachQuestion) {
   const Folder folder;
