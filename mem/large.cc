@@ -35,10 +35,6 @@ void set_entry(const Descriptor& run, std::uintptr_t entry) noexcept {
   segment_of(run).map[unit_of(run)].store(entry, std::memory_order_release);
 }
 
-}  // namespace
-
-namespace {
-
 PageRuns::Run run_with_room(std::size_t bytes) noexcept {
   const std::size_t units = units_for(bytes);
   const PageRuns::Run run = page_runs.allocate_with_room(units, std::min(units * kRoomTimes, kMostRoom), Kind::kLarge);

@@ -36,8 +36,8 @@ class PageRuns {
   // A run whose first unit is aligned to `align_units` (a power of two) from the segment's base, which is itself aligned to 2 MiB
   // (to a unit in small segments: `align_bytes` is exact). Fields of the descriptor are as new but for kind, segment and units.
   Run allocate(std::size_t units, Kind kind, std::size_t align_bytes = kUnitBytes) noexcept;
-  // A run behind which `room` more units are free for now, where address space allows it: grow() will find
-  // them.
+  // A run with `room` free units behind it, into which grow() finds way until another request takes them; where address space is
+  // short, a run as of allocate().
   Run allocate_with_room(std::size_t units, std::size_t room, Kind kind) noexcept;
   // Map entries are the caller's to clear before. `clean`: the pages are gone already.
   void free(Descriptor& first, bool clean = false) noexcept;

@@ -257,15 +257,14 @@ Result<std::int32_t> perform_until(const UringRequest& request, Deadline deadlin
     const std::int32_t result = perform_blocking(request);
     if (result != -EAGAIN) return result;
   } else if (ring_takes(request.opcode)) {
-    const std::int32_t result = TRY(request_until(request, deadline));
-    if (result != -EAGAIN && result != kGivenUp) return result;
+    std::int32_t result = TRY(request_until(request, deadline));
     // O_NONBLOCK: the ring does not wait.
     while (result == -EAGAIN) {
       const std::int32_t ready = TRY(ready_until(request.fd, events_of(request), deadline));
       if (ready < 0) return ready;
-      const std::int32_t again = TRY(request_until(request, deadline));
-      if (again != -EAGAIN) return again;
+      result = TRY(request_until(request, deadline));
     }
+    if (result != kGivenUp) return result;
   }
   return try_until(request, deadline);
 }
