@@ -4,6 +4,7 @@
 // other: kAgain, with the thread's purpose in it. Internal. Tests: tests/sched/thread_limit_test.cc.
 #pragma once
 
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>

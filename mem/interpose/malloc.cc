@@ -3,7 +3,7 @@
 // Rules where standards, manuals and glibc differ: aligned_alloc() and posix_memalign() refuse alignments that are no power of two;
 // memalign() rounds them up, as glibc does. posix_memalign() returns its error and leaves errno alone. realloc(p, 0) frees. A size
 // above PTRDIFF_MAX, or a product that overflows, is ENOMEM. free() keeps errno.
-// Tests: tests/mem/preload/, run by tests/mem/preload_test.cc.
+// Tests: tests/preload/, run by tests/mem/preload_test.cc.
 #include <malloc.h>
 #include <unistd.h>
 

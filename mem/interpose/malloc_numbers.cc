@@ -1,6 +1,6 @@
 // mem/interpose/malloc_numbers.cc - what glibc's malloc tells about itself, and lets be set: mallinfo, malloc_info, malloc_stats,
 // malloc_trim, mallopt.
-// Tests: tests/mem/preload/, run by tests/mem/preload_test.cc.
+// Tests: tests/preload/, run by tests/mem/preload_test.cc.
 #include <malloc.h>
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 // one that does not throw.
 // The library that is preloaded into everything does not bring the C++ library along (WEFT_MEM_WEAK): what it needs of it is there
 // whenever somebody calls these, or is found by its name.
-// Tests: tests/mem/preload/, run by tests/mem/preload_test.cc.
+// Tests: tests/preload/, run by tests/mem/preload_test.cc.
 #include <cstddef>
 #include <cstdlib>
 #include <new>
