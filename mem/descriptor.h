@@ -26,6 +26,16 @@
 namespace weft::mem {
 
 class LocalHeap;
+struct Descriptor;
+
+namespace remote {
+// The next slab in the queue, and which of its own blocks is the last of the chain that waits at this one: so the chain is put before
+// another without a walk over blocks that lie in the caches of who freed them. 48 and 16 bits.
+struct QueueLink {
+  std::uint64_t next : 48;
+  std::uint64_t last : 16;
+};
+}  // namespace remote
 
 enum class Kind : std::uint8_t {
   kNone,   // a unit inside a run, or one never used
@@ -48,7 +58,7 @@ struct alignas(64) Descriptor {
   struct SlabPart {
     void* free;
     std::atomic<std::uint64_t> remote;
-    Descriptor* next_queued;  // in the owner's queue of slabs that others freed into
+    remote::QueueLink queued;  // in the owner's queue of slabs that others freed into
   };
   struct LargePart {
     std::size_t bytes;             // asked for, rounded up to pages

@@ -47,6 +47,11 @@ std::uint64_t take_remote(Descriptor& slab, std::uint64_t keep) noexcept {
   return word;
 }
 
+void* last_of(void* chain) noexcept {
+  while (link_of(chain) != nullptr) chain = link_of(chain);
+  return chain;
+}
+
 // Blocks for which no page was touched yet, as many as end in the same page as the first of them does.
 void* carve(Descriptor& slab) noexcept {
   const std::size_t size = kClassBytes[slab.size_class];
@@ -297,18 +302,14 @@ void LocalHeap::counted_changed(Descriptor& slab) noexcept {
   }
 }
 
-void LocalHeap::absorb(Descriptor& slab, void* chain, std::size_t count) noexcept {
-  if (chain != nullptr) {
-    void*& free = slab.active ? list_[slab.size_class] : slab.slab.free;
-    if (free != nullptr) {
-      void* last = chain;
-      while (link_of(last) != nullptr) last = link_of(last);
-      link_of(last) = free;
-    }
-    free = chain;
-    if (!slab.active) slab.used = static_cast<std::uint16_t>(slab.used - count);
-  }
-  if (!slab.active) settle(slab, state() == HeapState::kOwned);
+// `count` blocks of it, linked from `first` to `last`.
+void LocalHeap::absorb(Descriptor& slab, void* first, void* last, std::size_t count) noexcept {
+  void*& free = slab.active ? list_[slab.size_class] : slab.slab.free;
+  if (free != nullptr) link_of(last) = free;
+  free = first;
+  if (slab.active) return;
+  slab.used = static_cast<std::uint16_t>(slab.used - count);
+  settle(slab, state() == HeapState::kOwned);
 }
 
 void LocalHeap::drain() noexcept {
@@ -316,10 +317,11 @@ void LocalHeap::drain() noexcept {
   Descriptor* slab = queue_.exchange(nullptr, std::memory_order_seq_cst);
   while (slab != nullptr) {
     // Once the mark is gone others may queue it anew.
-    Descriptor* next = slab->slab.next_queued;
+    const remote::QueueLink queued = slab->slab.queued;
     const std::uint64_t word = take_remote(*slab, 0);
-    absorb(*slab, remote::chain_of(word), remote::count_of(word));
-    slab = next;
+    absorb(*slab, remote::chain_of(word), start_of(*slab) + queued.last * kClassBytes[slab->size_class],
+           remote::count_of(word));
+    slab = reinterpret_cast<Descriptor*>(queued.next);
   }
 }
 
@@ -380,10 +382,12 @@ void LocalHeap::help() noexcept {
   }
 }
 
-void LocalHeap::enqueue(Descriptor& slab) noexcept {
+void LocalHeap::enqueue(Descriptor& slab, const void* last) noexcept {
+  const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(last) - start_of(slab));
+  slab.slab.queued.last = offset / kClassBytes[slab.size_class];
   Descriptor* head = queue_.load(std::memory_order_relaxed);
   do {
-    slab.slab.next_queued = head;
+    slab.slab.queued.next = reinterpret_cast<std::uintptr_t>(head);
   } while (!queue_.compare_exchange_weak(head, &slab, std::memory_order_seq_cst, std::memory_order_relaxed));
   if (state_.load(std::memory_order_seq_cst) == HeapState::kIdle) help();
 }
@@ -402,7 +406,11 @@ Descriptor* LocalHeap::give(unsigned size_class, LocalHeap& to) noexcept {
     const std::uint64_t word = take_remote(*slab, 0);
     // Posts after this find the new owner.
     to.link(*slab, to.full_);
-    to.absorb(*slab, remote::chain_of(word), remote::count_of(word));
+    if (void* first = remote::chain_of(word); first != nullptr) {
+      to.absorb(*slab, first, last_of(first), remote::count_of(word));
+    } else {
+      to.settle(*slab, true);
+    }
     return slab;
   }
   return nullptr;

@@ -108,7 +108,8 @@ class alignas(256) LocalHeap {
   void let_go() noexcept;
   // Of somebody who put a slab into queue_: drains the heap if nobody else will.
   void help() noexcept;
-  void enqueue(Descriptor& slab) noexcept;
+  // `last`: of the chain that waits there.
+  void enqueue(Descriptor& slab, const void* last) noexcept;
   // One of its listed slabs of that class changes to `to`. The caller holds it. nullptr: none can.
   Descriptor* give(unsigned size_class, LocalHeap& to) noexcept;
 
@@ -155,7 +156,7 @@ class alignas(256) LocalHeap {
   void activate(Descriptor& slab) noexcept;
   void deactivate(Descriptor& slab) noexcept;
   void unload(unsigned size_class) noexcept;
-  void absorb(Descriptor& slab, void* chain, std::size_t count) noexcept;
+  void absorb(Descriptor& slab, void* chain, void* last, std::size_t count) noexcept;
   bool settle(Descriptor& slab, bool keep_one) noexcept;
   void counted_changed(Descriptor& slab) noexcept;
   void enlist(Descriptor& slab) noexcept;

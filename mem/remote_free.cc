@@ -15,8 +15,8 @@ void post(Descriptor& slab, void* first, void* last, std::size_t count) noexcept
     wanted = reinterpret_cast<std::uint64_t>(first) | marks |
              static_cast<std::uint64_t>(count_of(old) + count) << kCountShift;
   } while (!word.compare_exchange_weak(old, wanted, std::memory_order_acq_rel, std::memory_order_relaxed));
-  // It cannot change owners now, so this is the one.
-  if ((old & (kQueued | kMoving)) == 0) owner_of(slab)->enqueue(slab);
+  // It cannot change owners now, so this is the one. Later chains go before this one.
+  if ((old & (kQueued | kMoving)) == 0) owner_of(slab)->enqueue(slab, last);
 }
 
 }  // namespace weft::mem::remote
