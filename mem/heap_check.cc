@@ -194,6 +194,9 @@ class Walk {
     const std::uint64_t word = slab.slab.remote.load();
     expect(length(slab, remote::chain_of(word), slab.carved) == remote::count_of(word),
            "a chain from others is as long as it says", start);
+    const auto* last = static_cast<const std::byte*>(start) + slab.slab.queued.last * kClassBytes[slab.size_class];
+    expect(remote::count_of(word) == 0 || (is_block(slab, last) && link_of(const_cast<std::byte*>(last)) == nullptr),
+           "a queued slab knows the last block of its chain", start);
     expect(remote::count_of(word) <= slab.used, "blocks from others count as used until they are drained", start);
     expect(remote::count_of(word) == 0 || (word & remote::kQueued) != 0, "L3: a slab with blocks from others is queued",
            start);
