@@ -38,8 +38,9 @@ constexpr std::int32_t kGivenUp = -ECANCELED;
 
 // Requests that end together.
 struct Batch {
-  Waiter waiter;
+  Reactor& reactor;
   std::size_t left = 0;  // of the thread that owns the ring
+  Waiter waiter{};
 };
 
 struct BatchOp : IoOp {
@@ -50,6 +51,7 @@ struct BatchOp : IoOp {
     auto& self = static_cast<BatchOp&>(op);
     self.result = result;
     Batch& batch = *self.batch;
+    batch.reactor.device_request_ends();
     if (--batch.left == 0 && batch.waiter.claim(Outcome::kNotified)) batch.waiter.resume();
   }
 };
@@ -91,9 +93,9 @@ void perform_by_ring(std::span<Call> calls) noexcept {
   std::vector<BatchOp> many;
   if (calls.size() > few.size()) many.resize(calls.size());
   BatchOp* ops = many.empty() ? few.data() : many.data();
-  Batch batch;
-  batch.left = calls.size();
   Reactor& reactor = current_worker()->reactor();
+  Batch batch{reactor, calls.size()};
+  reactor.device_requests_begin(calls.size());
   for (std::size_t i = 0; i < calls.size(); ++i) {
     ops[i].complete = &BatchOp::finish;
     ops[i].batch = &batch;

@@ -52,6 +52,11 @@ class Reactor {
   // The same after sleeping until something completes, wake(), or the timeout.
   void wait(std::optional<std::chrono::nanoseconds> timeout) noexcept;
   void wake() noexcept;
+  // Of the requests, those a device answers (io.cc counts them): begun and ended so far.
+  void device_requests_begin(std::size_t count) noexcept { device_begun_ += count; }
+  void device_request_ends() noexcept { ++device_ended_; }
+  [[nodiscard]] bool device_works() const noexcept { return device_begun_ != device_ended_; }
+  [[nodiscard]] std::uint64_t device_ended() const noexcept { return device_ended_; }
   // From any thread.
   [[nodiscard]] std::uint64_t submitted() const noexcept { return submitted_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_relaxed); }
@@ -73,6 +78,8 @@ class Reactor {
   std::atomic<std::uint64_t> submitted_{0};  // written by the owner
   std::atomic<std::uint64_t> completed_{0};
   std::atomic<std::uint64_t> enters_{0};
+  std::uint64_t device_begun_ = 0;
+  std::uint64_t device_ended_ = 0;
   std::uint64_t wake_count_ = 0;  // the kernel reads the eventfd into it
 };
 

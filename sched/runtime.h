@@ -49,7 +49,7 @@ class Runtime {
     std::uint32_t max_file_requests = 0;
     io::Network* network = nullptr;  // what sockets are connected by; null: the kernel. It must outlive the runtime
     // A worker with nothing to do looks about for so long before it sleeps, since a sleep and its wake cost 40-140 us; it
-    // yields to other threads meanwhile. Zero saves the power.
+    // yields to other threads meanwhile. One that reads and writes files and waits for nothing else sleeps at once. Zero saves the power.
     std::chrono::nanoseconds idle_spin{30'000};
     // A fiber that holds its worker for longer while others wait is reported, see hog.h; zero: none is. To `on_hog`, or the log.
     std::chrono::nanoseconds hog_limit = std::chrono::seconds(1);

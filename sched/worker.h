@@ -204,6 +204,7 @@ class Worker {
   void was_futile() noexcept;
   FiberState* stolen(FiberState* fiber, const Worker& victim, bool woken) noexcept;
   FiberState* look_around(bool spun) noexcept;
+  bool waits_for_device() noexcept;
   void sleep() noexcept;
   void check_events() noexcept;
   void note_io(Observer& seen_by) noexcept;
@@ -265,9 +266,10 @@ class Worker {
   std::int64_t stole_at_ns_ = 0;              // 0: not since the last search
   std::uint64_t stole_at_switches_ = 0;
   bool stole_woken_ = false;
-  std::uint32_t patience_ = 0;  // steals in a row of woken ones that were not worth it
-  std::uint32_t futile_ = 0;    // searches in a row that were not worth it
-  bool was_woken_ = false;      // by another, and has found nothing since
+  std::uint32_t patience_ = 0;     // steals in a row of woken ones that were not worth it
+  std::uint32_t futile_ = 0;       // searches in a row that were not worth it
+  bool was_woken_ = false;         // by another, and has found nothing since
+  std::uint64_t device_seen_ = 0;  // Reactor::device_ended() when the last search began
   std::uint64_t noted_submitted_ = 0;
   std::uint64_t noted_completed_ = 0;
   FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out

@@ -8,11 +8,15 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <thread>
 #include <vector>
 
 #include "sched/runtime.h"
+#include "sched/semaphore.h"
 #include "sched/signal.h"
 
 namespace weft::sched {
@@ -60,6 +64,44 @@ TEST(IoByRing, TheKernelHearsOfReadsBeforeAllThatAreReadyHaveAskedForTheirs) {
     // Else it is two at most, as a worker submits at each eighth pick in any case.
     EXPECT_GE(after.enters - before.enters, static_cast<unsigned>(kReaders) / 2);
   });
+}
+
+// A pipe in the place of a device, as it answers when the test says so. A worker that looks about does so until long after the test.
+TEST(IoByRing, AWorkerThatWaitsForNothingButFilesSleepsAtOnceAndAnyOtherLooksAbout) {
+  constexpr int kReads = 3;
+  auto runtime = Runtime::create({.workers = 1, .idle_spin = 1h});
+  ASSERT_TRUE(runtime);
+  if (!runtime->block_on([] { return io::ring_takes(UringOp::kRead); })) GTEST_SKIP() << "no io_uring here";
+  Pipe pipe;
+  const auto answer = [&] {
+    const std::byte one{1};
+    EXPECT_EQ(write(pipe.ends[1], &one, 1), 1);
+  };
+  const auto counters = [&] { return runtime->report().workers.front(); };
+
+  std::atomic<int> reads{0};
+  std::uint64_t sleeps = 0;
+  Semaphore go(0);
+  Fiber reader = runtime->spawn("reads", [&] {
+    while (reads < kReads) {
+      std::byte into{};
+      EXPECT_EQ(io::read(pipe.ends[0], {&into, 1}, 0).value(), 1U);
+      ++reads;
+    }
+    sleeps = counters().sleeps;
+    EXPECT_TRUE(go.acquire());
+  });
+  answer();  // before one has come back, a worker may as well wait for something else
+  for (int done = 1; done < kReads; ++done) {
+    const auto limit = std::chrono::steady_clock::now() + 20s;
+    while ((reads != done || !counters().asleep) && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    EXPECT_TRUE(counters().asleep) << done << " of " << kReads << " have come back";
+    answer();
+  }
+  while (reads != kReads) std::this_thread::yield();
+  go.release();
+  reader.join();
+  EXPECT_EQ(counters().sleeps, sleeps) << "no request was in flight";
 }
 
 TEST_P(Io, WhatIsWrittenIsRead) {
