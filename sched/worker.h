@@ -177,8 +177,11 @@ class Worker {
   FiberState* pick(After current) noexcept;
   FiberState* pick_ordinary() noexcept;
   FiberState* pick_classed(After current) noexcept;
+  FiberState* pick_own() noexcept;
+  FiberState* pick_of_all_kinds() noexcept;
   FiberState* pick_in_between() noexcept;
   FiberState* take_next() noexcept;
+  FiberState* take_woken() noexcept;
   FiberState* swap_next(FiberState* fiber) noexcept;
   FiberState* acknowledge_raid(FiberState* before, const FiberState* put) noexcept;
   FiberState* raid() noexcept;

@@ -125,18 +125,77 @@ FiberState* Worker::take_injected() noexcept {
   return first;
 }
 
+// Where many fibers take turns, those that come next are no longer in the first cache: the one after the next is fetched, and, as
+// that was done before for the next, the end of its stack.
+[[gnu::always_inline]] inline void Worker::fetch_ahead() noexcept {
+  const FiberState* later = queue_.peek(1);
+  const FiberState* next = queue_.peek(0);
+  if (later == nullptr || next == nullptr) return;
+  __builtin_prefetch(later, 1);
+  // As a number: one that has not begun has none, and to fetch from about zero does nothing.
+  const auto stack = reinterpret_cast<std::uintptr_t>(next->context.stack_pointer());
+  for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(reinterpret_cast<const void*>(stack + 64 * line), 1);
+}
+
+// The way most picks go makes no call that it goes on after, and so saves no registers: they would lie in one more cache line of the
+// stack of each fiber that takes turns. 1,000 that do nothing else take 14.8 ns for one instead of 16.2, two 10.7 instead of 11.9.
+[[gnu::always_inline]] inline FiberState* Worker::pick_ordinary() noexcept {
+  if (--picks_ == 0) [[unlikely]]
+    return pick_in_between();
+  return pick_own();
+}
+
+[[gnu::always_inline]] inline FiberState* Worker::pick_own() noexcept {
+  if (next_run_ < kNextInARow) {
+    if (FiberState* fiber = swap_next(nullptr)) {
+      ++next_run_;
+      return fiber;
+    }
+  }
+  next_run_ = 0;
+  if (!inbox_.empty() || pinned_head_ != nullptr || has_fresh()) return pick_of_all_kinds();
+  FiberState* fiber = take_woken();
+  return fiber != nullptr ? fiber : take_next();
+}
+
+[[gnu::always_inline]] inline FiberState* Worker::take_woken() noexcept {
+  FiberState* fiber = alone_ ? queue_.pop_alone() : queue_.pop();
+  if (fiber != nullptr) fetch_ahead();
+  return fiber;
+}
+
+[[gnu::noinline]] FiberState* Worker::pick_of_all_kinds() noexcept {
+  if (FiberState* fiber = inbox_.pop()) return fiber;
+  if (FiberState* fiber = pinned_head_) {
+    pinned_head_ = fiber->queue_next;
+    if (pinned_head_ == nullptr) pinned_tail_ = nullptr;
+    return fiber;
+  }
+  const bool fresh = has_fresh();
+  if (fresh && (fresh_turn_ = !fresh_turn_)) {
+    if (FiberState* fiber = take_fresh()) return fiber;
+  }
+  if (FiberState* fiber = take_woken()) return fiber;
+  if (fresh) {
+    if (FiberState* fiber = take_fresh()) return fiber;
+  }
+  return take_next();
+}
+
 // What is looked at now and then only, so that it costs the other times nothing.
-FiberState* Worker::pick_in_between() noexcept {
+[[gnu::noinline]] FiberState* Worker::pick_in_between() noexcept {
   picks_ = kPicksPerSubmit;
   if (reactor_->unsubmitted() != 0) reactor_->submit();
   if (Observer* seen_by = observer()) [[unlikely]]
     note_io(*seen_by);
-  if (--submits_ != 0) return nullptr;
-  submits_ = kSubmitsPerCheck;
-  if (order_ == nullptr) set_coarse_clock(scheduler_.now_ns());
-  check_events();
-  if (scheduler_.classes_.idle_waits()) turn_.look = true;
-  return take_injected();
+  if (--submits_ == 0) {
+    submits_ = kSubmitsPerCheck;
+    set_coarse_clock(scheduler_.now_ns());
+    check_events();
+    if (scheduler_.classes_.idle_waits()) turn_.look = true;
+    if (FiberState* fiber = take_injected()) return fiber;
+  }
+  return pick_own();
 }
 
 FiberState* Worker::pick(After current) noexcept {
@@ -155,51 +214,6 @@ FiberState* Worker::pick_classed(After leaves) noexcept {
     // Their share is of all workers, so those who wait elsewhere count as well.
     return fiber != nullptr ? fiber : steal();
   });
-}
-
-// Where many fibers take turns, those that come next are no longer in the first cache: the one after the next is fetched, and, as
-// that was done before for the next, the end of its stack.
-[[gnu::always_inline]] inline void Worker::fetch_ahead() noexcept {
-  const FiberState* later = queue_.peek(1);
-  const FiberState* next = queue_.peek(0);
-  if (later == nullptr || next == nullptr) return;
-  __builtin_prefetch(later, 1);
-  // As a number: one that has not begun has none, and to fetch from about zero does nothing.
-  const auto stack = reinterpret_cast<std::uintptr_t>(next->context.stack_pointer());
-  for (std::size_t line = 0; line < 3; ++line) __builtin_prefetch(reinterpret_cast<const void*>(stack + 64 * line), 1);
-}
-
-[[gnu::always_inline]] inline FiberState* Worker::pick_ordinary() noexcept {
-  if (--picks_ == 0) [[unlikely]] {
-    if (FiberState* fiber = pick_in_between()) return fiber;
-  }
-  if (next_run_ < kNextInARow) {
-    if (FiberState* fiber = take_next()) {
-      ++next_run_;
-      return fiber;
-    }
-  }
-  next_run_ = 0;
-  if (!inbox_.empty()) [[unlikely]] {
-    if (FiberState* fiber = inbox_.pop()) return fiber;
-  }
-  if (FiberState* fiber = pinned_head_) {
-    pinned_head_ = fiber->queue_next;
-    if (pinned_head_ == nullptr) pinned_tail_ = nullptr;
-    return fiber;
-  }
-  const bool fresh = has_fresh();
-  if (fresh && (fresh_turn_ = !fresh_turn_)) {
-    if (FiberState* fiber = take_fresh()) return fiber;
-  }
-  if (FiberState* fiber = alone_ ? queue_.pop_alone() : queue_.pop()) {
-    fetch_ahead();
-    return fiber;
-  }
-  if (fresh) {
-    if (FiberState* fiber = take_fresh()) return fiber;
-  }
-  return take_next();
 }
 
 FiberState* Worker::pick_simulated() noexcept {
