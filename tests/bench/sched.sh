@@ -13,8 +13,8 @@
 #   echo_N_rate, _p50, _p999   64 bytes there and back over loopback, N connections; the same client (peers/echo_load.cc) for all
 #   file_read_N                random reads of 4 KiB past the page cache, N in flight; file_cpu_N: processors that took
 #
-# Environment: ROUNDS (5), WORKERS (2), SYSTEMS (names above), ROWS (names; all), SECONDS_EACH (3, whole ones, of echo and file rows), FILE_MIB (1024),
-#   CONNECTIONS ("1 64 1000"), DEPTHS ("1 4 16 32 64 128"), LIMIT (120 s for a row), BENCH_DISK (folder of the file, build/bench),
+# Environment: ROUNDS (5), WORKERS (2), SYSTEMS (names above), ROWS (names, or "echo" and "file" for all of these; all),
+#   SECONDS_EACH (3, whole ones, of echo and file rows), FILE_MIB (1024), CONNECTIONS ("1 64 1000"), DEPTHS ("1 4 16 32 64 128"), LIMIT (120 s for a row), BENCH_DISK (folder of the file, build/bench),
 #   QUICK=1 (one small round, to see that it works; aims are printed and not asked for)
 # Output: build/bench/sched.jsonl (each single figure) and build/bench/sched.md (the tables). Exit 1 where an aim is missed.
 set -uo pipefail
@@ -141,8 +141,8 @@ for round in $(seq "$ROUNDS"); do
         mutex_free mutex_contended timer_arm_cancel timer_storm thread_ring; do
         if wanted "$row"; then operation "$row"; fi
     done
-    for connections in $CONNECTIONS; do if wanted echo; then echo_row "$connections"; fi; done
-    for depth in $DEPTHS; do if [ -e "$file" ] && wanted file; then file_row "$depth"; fi; done
+    for connections in $CONNECTIONS; do if wanted echo || wanted "echo_$connections"; then echo_row "$connections"; fi; done
+    for depth in $DEPTHS; do if [ -e "$file" ] && { wanted file || wanted "file_read_$depth"; }; then file_row "$depth"; fi; done
 done
 
 model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
