@@ -244,7 +244,7 @@ void Scheduler::make_ready(FiberState* fiber) noexcept {
     home->post(fiber);
   } else {
     injector_.push(fiber);
-    notify_one();
+    notify_from_outside();
   }
   outside_.fetch_sub(1, std::memory_order_acq_rel);
 }
@@ -284,7 +284,7 @@ void Scheduler::queue_classed(FiberState* fiber, bool came) noexcept {
   Worker* home = home_of(*fiber);
   classes_.push(fiber, home != nullptr ? static_cast<int>(home->index()) : LanedQueue::kAnyWorker, came);
   if (home == nullptr) {
-    notify_one();
+    notify_from_outside();
   } else if (home != current_worker()) {
     home->wake();
   }

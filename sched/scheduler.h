@@ -89,6 +89,12 @@ class Scheduler {
       wake_a_sleeper();
   }
 
+  // The same for what the caller does not come to himself: seen also by a worker that sleeps for a device (R2).
+  void notify_from_outside() noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    notify_one();
+  }
+
   // The same for what was spawned or forked, which its own worker comes to by itself: not while others are drowsy (worker_search.cc).
   void notify_of_spawned() noexcept {
     light_fence();

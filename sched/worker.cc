@@ -6,7 +6,6 @@
 #include <span>
 #include <utility>
 
-#include "sched/asymmetric_fence.h"
 #include "sched/current.h"
 #include "sched/scheduler.h"
 
@@ -66,7 +65,7 @@ void Worker::post_cancel(CancelRequest& cancel) noexcept {
 
 // Whoever is awake looks again at what it is woken for before it sleeps (R2), so that it has to be told only if it has said kAsleep.
 void Worker::wake() noexcept {
-  light_fence();
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (sleep_.load(std::memory_order_relaxed) == kAwake) return;
   if (sleep_.exchange(kNotified, std::memory_order_acq_rel) == kAsleep) reactor_->wake();
 }

@@ -17,8 +17,10 @@
 //
 // Invariants   R1  a fiber is queued, or may be resumed, only after its context is saved
 //              R2  before it sleeps a worker is listed idle, then fences (heavy_fence()), then looks at all queues again; whoever
-//                  queues fences (light_fence()) and then looks at the idle count. One of the two sees the other. What was
-//                  spawned may be passed over while thieves are drowsy (worker_search.cc): its own worker comes to it
+//                  queues fences (light_fence()) and then looks at the idle count. One of the two sees the other. What another
+//                  worker comes to by itself may be passed over: what it spawned while thieves are drowsy (worker_search.cc), and
+//                  what it queues in the moment that one goes to sleep for a device, which fences for itself only; so who
+//                  comes to nothing himself, or queues for one worker, fences in full
 //              R3  `this` is not touched after a switch, nor after anything else that runs a fiber: the caller may be on
 //                  another worker by then
 // Thread-safety: of its own thread, but for post(), wake(), counters and what thieves do.
@@ -273,6 +275,7 @@ class Worker {
   std::uint32_t futile_ = 0;       // searches in a row that were not worth it
   bool was_woken_ = false;         // by another, and has found nothing since
   std::uint64_t device_seen_ = 0;  // Reactor::device_ended() when the last search began
+  bool for_device_ = false;        // that search waits for a device, and so does the sleep after it
   std::uint64_t noted_submitted_ = 0;
   std::uint64_t noted_completed_ = 0;
   FiberState* pinned_head_ = nullptr;  // ready pinned fibers, first in first out

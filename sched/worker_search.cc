@@ -130,14 +130,14 @@ bool Worker::waits_for_device() noexcept {
 FiberState* Worker::search() noexcept {
   bump(searches_);
   judge_steal();
-  const bool sleeps_at_once = waits_for_device();
+  for_device_ = waits_for_device();
   std::int64_t spin_until = 0;
   std::uint32_t look_at = kRoundsBeforeLook << patience_;
   for (std::uint32_t round = 0;; ++round) {
     check_events();
     FiberState* fiber = pick(After::kNothing);
     if (fiber == nullptr) fiber = take_injected();
-    if (fiber == nullptr && sleeps_at_once) return nullptr;
+    if (fiber == nullptr && for_device_) return nullptr;
     if (fiber == nullptr && round == look_at) {
       const std::int64_t now = scheduler_.now_ns();
       if (spin_until == 0) {
@@ -170,7 +170,13 @@ void Worker::sleep() noexcept {
   sleep_.exchange(kAsleep, std::memory_order_acq_rel);
   scheduler_.list_idle(*this, searching_);
   searching_ = false;
-  const bool certain = heavy_fence();
+  // For a device one sleeps often and not for long, and each heavy fence interrupts the other processors.
+  bool certain = true;
+  if (for_device_) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  } else {
+    certain = heavy_fence();
+  }
   const bool stay = !scheduler_.work_visible() && inbox_.empty() && !scheduler_.classes_.has_for(index_) &&
                     !has_cancels_.load(std::memory_order_acquire) &&
                     !scheduler_.stopping_.load(std::memory_order_acquire) &&

@@ -19,6 +19,7 @@ struct Idling {
     kNoHeavyFence,       // ... or looks without the barrier
     kLooksBeforeAsleep,  // ... or before it says that it sleeps
     kNoLastSearcher,     // the last one that stops searching does not look
+    kLightWake,          // wake() keeps only the compiler in order
   };
 
   static constexpr int kMost = 2;  // workers that may sleep
@@ -31,7 +32,7 @@ struct Idling {
     }
   }
 
-  // Scheduler::notify_one() and wake_a_sleeper()
+  // Scheduler::notify_one() and wake_a_sleeper(); kFull: notify_from_outside()
   Steps<> notify_one(Thread& t) {
     // light_fence();
     if (fence == Fence::kFull) co_await t.fence();
@@ -55,8 +56,8 @@ struct Idling {
 
   // Worker::wake()
   Steps<> wake(Thread& t, int worker) {
-    // light_fence();
-    if (fence == Fence::kFull) co_await t.fence();
+    // std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (mistake != Mistake::kLightWake) co_await t.fence();
     // if (sleep_.load(std::memory_order_relaxed) == kAwake) return;
     const int state = co_await t.load(sleep_[worker], kRelaxed);
     if (state == 0) co_return;
@@ -78,9 +79,9 @@ struct Idling {
     co_await t.fetch_add(idle_, searching ? 1 - kSearchingOne : 1, kAcqRel);
     co_await t.unlock(idle_lock_);
     t.settle(100 * found + 10);
-    // const bool certain = heavy_fence();
+    // if (for_device_) std::atomic_thread_fence(std::memory_order_seq_cst); else certain = heavy_fence();
     co_await t.fence();
-    if (mistake != Mistake::kNoHeavyFence) co_await t.barrier();
+    if (!for_device && mistake != Mistake::kNoHeavyFence) co_await t.barrier();
     // const bool stay = !scheduler_.work_visible() && inbox_.empty() && ...
     if (mistake != Mistake::kLooksBeforeAsleep && mistake != Mistake::kNoSecondLook) found = co_await look(t);
     t.settle(20 + found);
@@ -191,7 +192,8 @@ struct Idling {
   Machine& machine;
   const Mistake mistake;
   const Fence fence;
-  bool posts = false;  // somebody may put something into the inbox; else it is not looked at, for fewer states
+  bool for_device = false;  // whoever sleeps does it for a device
+  bool posts = false;       // somebody may put something into the inbox; else it is not looked at, for fewer states
   const Cell work[2] = {machine.cell("work[0]"), machine.cell("work[1]")};  // queues with room for one
   const Cell inbox = machine.cell("inbox_");
   const Cell idle_ = machine.cell("idle_");

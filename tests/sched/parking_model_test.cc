@@ -41,12 +41,38 @@ TEST(ParkingModel, WithoutTheSecondLookOrTheBarrierAWakeUpIsLost) {
   expect_found("no barrier", one_sleeper(Memory::kStoreBuffers, Mistake::kNoHeavyFence, true), kLost);
 }
 
+// The same of a worker that sleeps for a device. Who queues comes to it himself or, as a thread that is no worker, does not.
+Exploration sleeper_for_device(Memory memory, Fence fence, bool producer_works) {
+  return explore(memory, [=](Machine& machine) {
+    machine.stores_are_steps();
+    auto& idling = machine.keep<Idling>(machine, Mistake::kNone, fence);
+    idling.for_device = true;
+    machine.thread("producer", [&idling, producer_works](Thread& t) -> Steps<> {
+      co_await idling.queue(t, 0);
+      if (producer_works) co_await idling.take(t);
+    });
+    machine.thread("worker", [&idling](Thread& t) { return idling.find_work(t, 0, false); }).may_wait_forever();
+    machine.at_end(
+        [&idling, &machine] { machine.expect(machine.value(idling.work[0]) == 0, "work waits, and a worker sleeps"); });
+  });
+}
+
+TEST(ParkingModel, AWorkerDoesNotSleepForADeviceOverWhatComesFromOutside) {
+  using enum Memory;
+  expect_holds("for a device, sequential", sleeper_for_device(kSequential, Fence::kFull, false));
+  expect_holds("for a device, store buffers", sleeper_for_device(kStoreBuffers, Fence::kFull, false));
+  expect_holds("for a device, reordered stores", sleeper_for_device(kReorderedStores, Fence::kFull, false));
+  expect_found("for a device, a light fence", sleeper_for_device(kStoreBuffers, Fence::kLight, false), "work waits");
+  expect_holds("for a device, another worker's own", sleeper_for_device(kStoreBuffers, Fence::kLight, true));
+}
+
 // What is posted to one worker: Worker::post(), and with it the end of the runtime (stopping_, then wake()).
-Exploration post(Memory memory, Mistake mistake) {
+Exploration post(Memory memory, Mistake mistake, bool for_device = false) {
   return explore(memory, [=](Machine& machine) {
     machine.stores_are_steps();
     auto& idling = machine.keep<Idling>(machine, mistake, Fence::kLight);
     idling.posts = true;
+    idling.for_device = for_device;
     machine.value(idling.idle_) = kSearchingOne;
     machine.thread("poster", [&idling](Thread& t) -> Steps<> {
       co_await t.store(idling.inbox, 1, kRelease);
@@ -59,8 +85,9 @@ Exploration post(Memory memory, Mistake mistake) {
 TEST(ParkingModel, AWorkerDoesNotSleepOverWhatIsPostedToIt) {
   expect_holds("posted to a worker, sequential", post(Memory::kSequential, Mistake::kNone));
   expect_holds("posted to a worker, store buffers", post(Memory::kStoreBuffers, Mistake::kNone));
-  expect_found("posted to a worker, without a barrier", post(Memory::kStoreBuffers, Mistake::kNoHeavyFence),
-               "nothing can happen any more: worker waits");
+  expect_holds("posted to one that sleeps for a device", post(Memory::kStoreBuffers, Mistake::kNone, true));
+  expect_found("posted to one that sleeps for a device, a light fence",
+               post(Memory::kStoreBuffers, Mistake::kLightWake, true), "nothing can happen any more: worker waits");
   expect_found("posted, looked for too early", post(Memory::kSequential, Mistake::kLooksBeforeAsleep),
                "nothing can happen any more: worker waits");
 }
