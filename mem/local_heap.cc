@@ -178,12 +178,20 @@ Descriptor* LocalHeap::pick(unsigned size_class) noexcept {
   return best;
 }
 
+// Before new pages are touched: what waits in lists that nobody has used since they were looked at, three new slabs ago. Not that of
+// blocks of a page and more: of these only some pages may have been touched, and a new slab would touch the others.
+void LocalHeap::reclaim() noexcept {
+  for (unsigned looked = 0; looked < kReclaimed / 3; ++looked) {
+    const unsigned size_class = hand_;
+    hand_ = (hand_ + 1) % kReclaimed;
+    if (list_[size_class] != nullptr && seen_[size_class] == list_[size_class]) give_back(size_class);
+    seen_[size_class] = list_[size_class];
+  }
+}
+
 Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
-  // The more there are, the larger the next: it is filled and emptied in fewer steps.
-  const std::uint32_t count = slab_count_[size_class];
-  unsigned units = slab_units(size_class);
-  for (const std::uint32_t enough : {16U, 64U})
-    if (count >= enough && 2 * units <= kMostSlabUnits) units *= 2;
+  const unsigned units = slab_units(size_class);
+  if (page_runs.dirty_units() < units) reclaim();
   if (!charge(units)) return nullptr;
   Descriptor* slab = page_runs.allocate(units, Kind::kSlab).first;
   if (slab == nullptr) {
@@ -191,7 +199,6 @@ Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
     return nullptr;
   }
   if (++counts_.slabs_made % 64 == 0) page_runs.tick();
-  ++slab_count_[size_class];
   since_probe_[size_class] += units;
   if (since_probe_[size_class] >= kProbeUnits) {
     since_probe_[size_class] = 0;
@@ -263,7 +270,6 @@ void LocalHeap::unlist(Descriptor& slab) noexcept {
 void LocalHeap::free_slab(Descriptor& slab) noexcept {
   unlist(slab);
   ++counts_.slabs_freed;
-  --slab_count_[slab.size_class];
   discharge(slab.units);
   freed_units_ += slab.units;
   set_entries(slab, 0);
@@ -351,18 +357,22 @@ void LocalHeap::unload(unsigned size_class) noexcept {
   }
 }
 
+// All that is free of a class, as far as it is whole slabs.
+void LocalHeap::give_back(unsigned size_class) noexcept {
+  if (active_[size_class] != nullptr || (samples_ != nullptr && samples_->held(size_class) != nullptr))
+    unload(size_class);
+  for (Descriptor *slab = listed_[size_class], *next = nullptr; slab != nullptr; slab = next) {
+    next = slab->next;
+    if (slab->used == 0) settle(*slab, false);
+  }
+}
+
 void LocalHeap::flush() noexcept {
   const Changing changing(*this);
   freed_units_ = 0;
   remote_batches_.flush();
   drain();
-  for (unsigned c = 0; c < kClasses; ++c) {
-    if (active_[c] != nullptr || (samples_ != nullptr && samples_->held(c) != nullptr)) unload(c);
-    for (Descriptor *slab = listed_[c], *next = nullptr; slab != nullptr; slab = next) {
-      next = slab->next;
-      if (slab->used == 0) settle(*slab, false);
-    }
-  }
+  for (unsigned c = 0; c < kClasses; ++c) give_back(c);
 }
 
 void LocalHeap::abandon() noexcept {
@@ -398,8 +408,6 @@ Descriptor* LocalHeap::give(unsigned size_class, LocalHeap& to) noexcept {
     std::uint64_t nothing = 0;
     if (!slab->slab.remote.compare_exchange_strong(nothing, remote::kMoving, std::memory_order_acq_rel)) continue;
     unlist(*slab);
-    --slab_count_[size_class];
-    ++to.slab_count_[size_class];
     discharge(slab->units);
     to.held_units_.fetch_add(slab->units, std::memory_order_relaxed);
     set_entries(*slab, to.entry_for(size_class, kCounted));

@@ -4,10 +4,10 @@
 //                                                      else, of another owner, free_remote()
 //
 // Per class there are a few active slabs, whose free blocks are the TLS list (descriptor.h), and a list of others that have free blocks.
-// The more are active, the more frees are fast; the fewer, the less can wait in a list that nobody looks at: up to eight, and up to
-// 128 KiB. refill() takes, in this order: the next page of the newest active slab; what others freed; a listed slab, the fullest
-// of a few, whole; one of a heap without owner; a new one. The oldest active slab makes room for it. All steps but the search among
-// four slabs are O(1), or linear in blocks of one page.
+// The more are active, the more frees are fast; the fewer, the less can wait in a list that nobody looks at (README.md, "Probes").
+// refill() takes, in this order: the next page of the newest active slab; what others freed; a listed slab, the fullest
+// of a few, whole; one of a heap without owner; a new one, in pages of idle lists of other sizes (reclaim()) before untouched ones.
+// All steps but reclaim() and the search among four slabs are O(1), or linear in blocks of one page.
 //
 // A heap outlives its thread: it becomes ownerless as a whole, keeps its slabs, and is the next thread's. Meanwhile who frees
 // into it processes it (help()), so its memory does not wait for that.
@@ -16,7 +16,7 @@
 //              L2  blocks in list_[c] belong to active slabs of c, and only the newest of these has pages not yet carved
 //              L3  a slab in queue_ has kQueued set, and one with kQueued set is in queue_ or about to be
 // Locks        none; all but post(), help() and state_ is its owner's alone
-// Tests: tests/mem/threads_test.cc, tests/mem/model_test.cc, tests/mem/heap_test.cc.
+// Tests: tests/mem/threads_test.cc, tests/mem/model_test.cc, tests/mem/heap_test.cc, tests/mem/local_heap_test.cc.
 #pragma once
 
 #include <array>
@@ -156,6 +156,8 @@ class alignas(256) LocalHeap {
   void activate(Descriptor& slab) noexcept;
   void deactivate(Descriptor& slab) noexcept;
   void unload(unsigned size_class) noexcept;
+  void give_back(unsigned size_class) noexcept;
+  void reclaim() noexcept;
   void absorb(Descriptor& slab, void* chain, void* last, std::size_t count) noexcept;
   bool settle(Descriptor& slab, bool keep_one) noexcept;
   void counted_changed(Descriptor& slab) noexcept;
@@ -169,10 +171,12 @@ class alignas(256) LocalHeap {
   std::array<Descriptor*, kClasses> active_{};  // the newest; in a ring
   std::array<Descriptor*, kClasses> listed_{};
   Descriptor* full_ = nullptr;
-  std::array<std::uint32_t, kClasses> since_probe_{};  // units
-  std::array<std::uint32_t, kClasses> slab_count_{};
-  std::size_t freed_units_ = 0;  // of slabs, since the last flush()
-  bool shrinking_ = false;       // it frees and asks for nothing: no empty slab is kept
+  std::array<std::uint32_t, kClasses> since_probe_{};           // units
+  static constexpr unsigned kReclaimed = class_of(kPageBytes);  // of smaller blocks
+  std::array<void*, kReclaimed> seen_{};                        // the lists when reclaim() came by
+  unsigned hand_ = 0;                                           // where it comes by next
+  std::size_t freed_units_ = 0;                                 // of slabs, since the last flush()
+  bool shrinking_ = false;                                      // it frees and asks for nothing: no empty slab is kept
   RemoteBatches remote_batches_;
   HeapSamples* samples_ = nullptr;  // once sampling is on
 
