@@ -425,7 +425,7 @@ Descriptor* LocalHeap::give(unsigned size_class, LocalHeap& to) noexcept {
 }
 
 bool LocalHeap::charge(std::size_t units) noexcept {
-  if (held_units_.fetch_add(units, std::memory_order_relaxed) + units <= limit_units_) [[likely]]
+  if (held_units_.fetch_add(units, std::memory_order_relaxed) + units <= ~beyond_limit_) [[likely]]
     return true;
   discharge(units);
   return false;

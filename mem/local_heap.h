@@ -116,7 +116,7 @@ class alignas(256) LocalHeap {
   // At most so many bytes of slabs and large blocks; see mem::Heap.
   bool charge(std::size_t units) noexcept;
   void discharge(std::size_t units) noexcept { held_units_.fetch_sub(units, std::memory_order_relaxed); }
-  void set_limit(std::size_t units) noexcept { limit_units_ = units; }
+  void set_limit(std::size_t units) noexcept { beyond_limit_ = ~units; }
   std::size_t held_units() const noexcept { return held_units_.load(std::memory_order_relaxed); }
 
   HeapState state() const noexcept { return state_.load(std::memory_order_relaxed); }
@@ -188,7 +188,7 @@ class alignas(256) LocalHeap {
 
  private:
   HeapCounts counts_;
-  std::size_t limit_units_ = SIZE_MAX;
+  std::size_t beyond_limit_ = 0;  // ~limit: what is all zero takes no pages of the file
   std::size_t passes_seen_ = 0;
   bool private_ = false;
   // In the middle of a change: what a fork() finds then is not used by the child.
