@@ -4,6 +4,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
+#include <utility>
 
 #include "mem/heap_registry.h"
 #include "mem/sampled_blocks.h"
@@ -300,7 +303,11 @@ void LocalHeap::counted_changed(Descriptor& slab) noexcept {
   const unsigned size_class = slab.size_class;
   // If probes empty, the others do as well, and what waits in the list is more than will be needed.
   if (!settle(slab, !shrinking_)) return;
-  if (active_[size_class] != nullptr) unload(size_class);
+  // Those of other classes of which a probe is nearly empty come along: side by side it takes a fraction of the time.
+  unload_where([&](unsigned c) {
+    const Descriptor* other = listed_[c];
+    return c == size_class || (other != nullptr && other->used > 0 && other->used <= other->capacity / 16);
+  });
   // As much has gone as is left, of whatever classes: so may what waits in lists that are not used any more.
   if (freed_units_ >= std::max<std::size_t>(held_units(), kProbeUnits)) {
     flush();
@@ -331,29 +338,58 @@ void LocalHeap::drain() noexcept {
   }
 }
 
-void LocalHeap::unload_chain(void* chain) noexcept {
-  for (void *block = chain, *next = nullptr; block != nullptr; block = next) {
-    next = link_of(block);
-    Segment& segment = *segment_with(block);
-    Descriptor& slab = slab_at(segment, unit_at(segment, block));
-    link_of(block) = slab.slab.free;
-    slab.slab.free = block;
-    --slab.used;
+namespace {
+
+// Blocks go back to their slabs, of all chains a block in turn: where the next one lies is known only once a block was read, and most are
+// long out of the cache.
+void put_back(std::span<void*> chains) noexcept {
+  while (!chains.empty()) {
+    for (std::size_t i = chains.size(); i-- > 0;) {
+      void* block = chains[i];
+      if (block == nullptr) {
+        chains[i] = chains.back();
+        chains = chains.first(chains.size() - 1);
+        continue;
+      }
+      chains[i] = link_of(block);
+      __builtin_prefetch(chains[i], 1);
+      Segment& segment = *segment_with(block);
+      Descriptor& slab = slab_at(segment, unit_at(segment, block));
+      link_of(block) = slab.slab.free;
+      slab.slab.free = block;
+      --slab.used;
+    }
   }
 }
 
+}  // namespace
+
 // The list's blocks go back to their slabs, and none of these is active any more.
 void LocalHeap::unload(unsigned size_class) noexcept {
-  unload_chain(list_[size_class]);
+  put_back({&list_[size_class], 1});
   list_[size_class] = nullptr;
   while (Sample* slot = samples_ == nullptr ? nullptr : samples_->pop(size_class)) {
-    unload_chain(slot->rest);
+    put_back({&slot->rest, 1});
     sampling::give_up(*slot);
   }
   while (active_[size_class] != nullptr) {
     Descriptor& slab = *active_[size_class];
     deactivate(slab);
     if (slab.used < slab.capacity) settle(slab, false);
+  }
+}
+
+template <typename Choose>
+void LocalHeap::unload_where(const Choose& choose) noexcept {
+  std::array<void*, kClasses> chains;
+  std::size_t count = 0;
+  const auto chosen = [&](unsigned c) { return active_[c] != nullptr && choose(c); };
+  for (unsigned c = 0; c < kClasses; ++c) {
+    if (chosen(c)) chains[count++] = std::exchange(list_[c], nullptr);
+  }
+  put_back(std::span(chains).first(count));
+  for (unsigned c = 0; c < kClasses; ++c) {
+    if (chosen(c)) unload(c);
   }
 }
 
@@ -372,6 +408,7 @@ void LocalHeap::flush() noexcept {
   freed_units_ = 0;
   remote_batches_.flush();
   drain();
+  unload_where([](unsigned) { return true; });
   for (unsigned c = 0; c < kClasses; ++c) give_back(c);
 }
 

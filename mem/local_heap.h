@@ -149,13 +149,14 @@ class alignas(256) LocalHeap {
   void* refill_plain(unsigned size_class) noexcept;
   void* refill_sampled(unsigned size_class) noexcept;
   void* take_sampled(unsigned size_class) noexcept;
-  void unload_chain(void* chain) noexcept;
   Descriptor* next_slab(unsigned size_class) noexcept;
   Descriptor* pick(unsigned size_class) noexcept;
   Descriptor* make_slab(unsigned size_class) noexcept;
   void activate(Descriptor& slab) noexcept;
   void deactivate(Descriptor& slab) noexcept;
   void unload(unsigned size_class) noexcept;
+  template <typename Choose>
+  void unload_where(const Choose& choose) noexcept;
   void give_back(unsigned size_class) noexcept;
   void reclaim() noexcept;
   void absorb(Descriptor& slab, void* chain, void* last, std::size_t count) noexcept;
