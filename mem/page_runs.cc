@@ -207,6 +207,7 @@ void PageRuns::release(Segment& segment, std::size_t first, std::size_t units, b
     dirty_units_ += units;
   }
   count_live(-static_cast<std::ptrdiff_t>(units));
+  policy_.released(units);
   insert_joined(segment, first, units);
 }
 
@@ -270,6 +271,7 @@ PageRuns::Run PageRuns::use(Descriptor& run, std::size_t skip, std::size_t units
                             .lead = static_cast<std::uint32_t>(begin + skip),
                             .slab = {}};
   count_live(static_cast<std::ptrdiff_t>(units));
+  policy_.took(units);
   if (dirty < units) policy_.took_clean(units - dirty, live_units_ + dirty_units_);
   return {.first = &first, .zero = dirty == 0};
 }
@@ -371,6 +373,7 @@ bool PageRuns::grow_locked(Descriptor& first, std::size_t units) noexcept {
   const std::size_t dirty = take_dirty(segment, end, more);
   first.units = static_cast<std::uint32_t>(units);
   count_live(static_cast<std::ptrdiff_t>(more));
+  policy_.took(more);
   policy_.took_clean(more - dirty, live_units_ + dirty_units_);
   return true;
 }
