@@ -181,20 +181,23 @@ Descriptor* LocalHeap::pick(unsigned size_class) noexcept {
   return best;
 }
 
-// Before new pages are touched: what waits in lists that nobody has used since they were looked at, three new slabs ago. Not that of
-// blocks of a page and more: of these only some pages may have been touched, and a new slab would touch the others.
+// With each new slab of one unit: looks at the lists of every third class whose slabs are one unit, too. If new pages would be touched, lists
+// that have not changed since they were looked at, three slabs ago, give theirs back. Not those of the smallest blocks, of which there are
+// too many to a slab; and not for longer slabs, which could seldom use what comes back.
 void LocalHeap::reclaim() noexcept {
+  const bool needed = page_runs.dirty_units() == 0;
   for (unsigned looked = 0; looked < kReclaimed / 3; ++looked) {
-    const unsigned size_class = hand_;
+    const unsigned size_class = kLeastReclaimed + hand_;
+    void*& seen = seen_[hand_];
     hand_ = (hand_ + 1) % kReclaimed;
-    if (list_[size_class] != nullptr && seen_[size_class] == list_[size_class]) give_back(size_class);
-    seen_[size_class] = list_[size_class];
+    if (needed && list_[size_class] != nullptr && seen == list_[size_class]) give_back(size_class);
+    seen = list_[size_class];
   }
 }
 
 Descriptor* LocalHeap::make_slab(unsigned size_class) noexcept {
   const unsigned units = slab_units(size_class);
-  if (page_runs.dirty_units() < units) reclaim();
+  if (units == 1) reclaim();
   if (!charge(units)) return nullptr;
   Descriptor* slab = page_runs.allocate(units, Kind::kSlab).first;
   if (slab == nullptr) {

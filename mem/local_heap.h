@@ -172,12 +172,14 @@ class alignas(256) LocalHeap {
   std::array<Descriptor*, kClasses> active_{};  // the newest; in a ring
   std::array<Descriptor*, kClasses> listed_{};
   Descriptor* full_ = nullptr;
-  std::array<std::uint32_t, kClasses> since_probe_{};           // units
-  static constexpr unsigned kReclaimed = class_of(kPageBytes);  // of smaller blocks
-  std::array<void*, kReclaimed> seen_{};                        // the lists when reclaim() came by
-  unsigned hand_ = 0;                                           // where it comes by next
-  std::size_t freed_units_ = 0;                                 // of slabs, since the last flush()
-  bool shrinking_ = false;                                      // it frees and asks for nothing: no empty slab is kept
+  std::array<std::uint32_t, kClasses> since_probe_{};  // units
+  static constexpr unsigned kLeastReclaimed = class_of(128) + 1;
+  static constexpr unsigned kReclaimed = class_of(2048) + 1 - kLeastReclaimed;
+  static_assert(slab_units(kLeastReclaimed + kReclaimed - 1) == 1);
+  std::array<void*, kReclaimed> seen_{};  // the lists when reclaim() came by
+  unsigned hand_ = 0;                     // where it comes by next
+  std::size_t freed_units_ = 0;           // of slabs, since the last flush()
+  bool shrinking_ = false;                // it frees and asks for nothing: no empty slab is kept
   RemoteBatches remote_batches_;
   HeapSamples* samples_ = nullptr;  // once sampling is on
 
