@@ -18,6 +18,7 @@
 #include "mem/options.h"
 #include "mem/profile.h"
 #include "mem/report.h"
+#include "mem/seldom.h"
 #include "mem/text_file.h"
 
 namespace weft::mem {
@@ -39,7 +40,7 @@ bool is_ours(int descriptor) noexcept {
 }
 
 void tell_numbers(TextFile& to, ReportFormat format) noexcept {
-  static constinit std::array<char, kReportBytes> text{};  // one thread
+  WEFT_SELDOM static constinit std::array<char, kReportBytes> text{};  // one thread
   write_report(format, text);
   to.add_text(text.data());
 }

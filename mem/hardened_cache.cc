@@ -10,10 +10,11 @@
 #include "mem/hardened_slabs.h"
 #include "mem/page_runs.h"
 #include "mem/segment.h"
+#include "mem/seldom.h"
 
 namespace weft::mem {
 
-constinit HardenedCache no_cache;
+WEFT_SELDOM constinit HardenedCache no_cache;
 constinit thread_local HardenedCache* current_cache = &no_cache;
 
 namespace {

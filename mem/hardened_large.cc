@@ -12,6 +12,7 @@
 #include "mem/hardened.h"
 #include "mem/large.h"
 #include "mem/segment.h"
+#include "mem/seldom.h"
 #include "mem/system_memory.h"
 
 namespace weft::mem::hardened {
@@ -112,7 +113,7 @@ class Quarantine {
   std::size_t count_ = 0;
   std::size_t units_ = 0;
 };
-constinit Quarantine quarantine;
+WEFT_SELDOM constinit Quarantine quarantine;
 
 }  // namespace
 

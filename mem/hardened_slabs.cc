@@ -8,11 +8,12 @@
 #include "mem/fatal.h"
 #include "mem/local_heap.h"
 #include "mem/page_runs.h"
+#include "mem/seldom.h"
 
 namespace weft::mem {
 
-constinit HardenedSlabs hardened_slabs;
-constinit LocalHeap hardened_owner;
+WEFT_SELDOM constinit HardenedSlabs hardened_slabs;
+WEFT_SELDOM constinit LocalHeap hardened_owner;
 
 namespace {
 

@@ -4,10 +4,10 @@
 //                                                      else, of another owner, free_remote()
 //
 // Per class there are a few active slabs, whose free blocks are the TLS list (descriptor.h), and a list of others that have free blocks.
-// The more are active, the more frees are fast; the fewer, the less can wait in a list that nobody looks at: up to eight, and up to
-// 128 KiB. refill() takes, in this order: the next page of the newest active slab; what others freed; a listed slab, the fullest
-// of a few, whole; one of a heap without owner; a new one. The oldest active slab makes room for it. All steps but the search among
-// four slabs are O(1), or linear in blocks of one page.
+// The more are active, the more frees are fast; the fewer, the less can wait in a list that nobody looks at (README.md, "Probes").
+// refill() takes, in this order: the next page of the newest active slab; what others freed; a listed slab, the fullest
+// of a few, whole; one of a heap without owner; a new one, in pages of idle lists of other sizes (reclaim()) before untouched ones.
+// All steps but reclaim() and the search among four slabs are O(1), or linear in blocks of one page.
 //
 // A heap outlives its thread: it becomes ownerless as a whole, keeps its slabs, and is the next thread's. Meanwhile who frees
 // into it processes it (help()), so its memory does not wait for that.
@@ -16,7 +16,7 @@
 //              L2  blocks in list_[c] belong to active slabs of c, and only the newest of these has pages not yet carved
 //              L3  a slab in queue_ has kQueued set, and one with kQueued set is in queue_ or about to be
 // Locks        none; all but post(), help() and state_ is its owner's alone
-// Tests: tests/mem/threads_test.cc, tests/mem/model_test.cc, tests/mem/heap_test.cc.
+// Tests: tests/mem/threads_test.cc, tests/mem/model_test.cc, tests/mem/heap_test.cc, tests/mem/local_heap_test.cc.
 #pragma once
 
 #include <array>
@@ -116,7 +116,7 @@ class alignas(256) LocalHeap {
   // At most so many bytes of slabs and large blocks; see mem::Heap.
   bool charge(std::size_t units) noexcept;
   void discharge(std::size_t units) noexcept { held_units_.fetch_sub(units, std::memory_order_relaxed); }
-  void set_limit(std::size_t units) noexcept { limit_units_ = units; }
+  void set_limit(std::size_t units) noexcept { beyond_limit_ = ~units; }
   std::size_t held_units() const noexcept { return held_units_.load(std::memory_order_relaxed); }
 
   HeapState state() const noexcept { return state_.load(std::memory_order_relaxed); }
@@ -149,13 +149,16 @@ class alignas(256) LocalHeap {
   void* refill_plain(unsigned size_class) noexcept;
   void* refill_sampled(unsigned size_class) noexcept;
   void* take_sampled(unsigned size_class) noexcept;
-  void unload_chain(void* chain) noexcept;
   Descriptor* next_slab(unsigned size_class) noexcept;
   Descriptor* pick(unsigned size_class) noexcept;
   Descriptor* make_slab(unsigned size_class) noexcept;
   void activate(Descriptor& slab) noexcept;
   void deactivate(Descriptor& slab) noexcept;
   void unload(unsigned size_class) noexcept;
+  template <typename Choose>
+  void unload_where(const Choose& choose) noexcept;
+  void give_back(unsigned size_class) noexcept;
+  void reclaim() noexcept;
   void absorb(Descriptor& slab, void* chain, void* last, std::size_t count) noexcept;
   bool settle(Descriptor& slab, bool keep_one) noexcept;
   void counted_changed(Descriptor& slab) noexcept;
@@ -170,9 +173,13 @@ class alignas(256) LocalHeap {
   std::array<Descriptor*, kClasses> listed_{};
   Descriptor* full_ = nullptr;
   std::array<std::uint32_t, kClasses> since_probe_{};  // units
-  std::array<std::uint32_t, kClasses> slab_count_{};
-  std::size_t freed_units_ = 0;  // of slabs, since the last flush()
-  bool shrinking_ = false;       // it frees and asks for nothing: no empty slab is kept
+  static constexpr unsigned kLeastReclaimed = class_of(128) + 1;
+  static constexpr unsigned kReclaimed = class_of(2048) + 1 - kLeastReclaimed;
+  static_assert(slab_units(kLeastReclaimed + kReclaimed - 1) == 1);
+  std::array<void*, kReclaimed> seen_{};  // the lists when reclaim() came by
+  unsigned hand_ = 0;                     // where it comes by next
+  std::size_t freed_units_ = 0;           // of slabs, since the last flush()
+  bool shrinking_ = false;                // it frees and asks for nothing: no empty slab is kept
   RemoteBatches remote_batches_;
   HeapSamples* samples_ = nullptr;  // once sampling is on
 
@@ -184,7 +191,7 @@ class alignas(256) LocalHeap {
 
  private:
   HeapCounts counts_;
-  std::size_t limit_units_ = SIZE_MAX;
+  std::size_t beyond_limit_ = 0;  // ~limit: what is all zero takes no pages of the file
   std::size_t passes_seen_ = 0;
   bool private_ = false;
   // In the middle of a change: what a fork() finds then is not used by the child.

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "mem/line.h"
+#include "mem/seldom.h"
 
 namespace weft::mem {
 namespace {
@@ -117,7 +118,7 @@ constinit pid_t first_process = 0;
 
 void read_environment() noexcept {
   constexpr std::string_view kName = "WEFT_HEAP=";
-  static constinit std::array<char, kLongest> copy{};  // the program may change its environment
+  WEFT_SELDOM static constinit std::array<char, kLongest> copy{};  // the program may change its environment
   first_process = getpid();
   for (char** each = environ; each != nullptr && *each != nullptr; ++each) {
     std::string_view value = *each;

@@ -13,6 +13,7 @@
 namespace weft::mem {
 
 constinit PageRuns page_runs;
+constinit PageRuns::UnitLimits PageRuns::limits;
 
 namespace {
 
@@ -82,19 +83,19 @@ void PageRuns::count_live(std::ptrdiff_t units) noexcept {
   live_units_ += static_cast<std::size_t>(units);
   peak_units_ = std::max<std::size_t>(peak_units_, live_units_);
   // A little below, so that what goes up and down at the limit passes it once.
-  if (above_soft_ && live_units_ <= soft_units_ - soft_units_ / 16) above_soft_ = false;
+  if (above_soft_ && live_units_ <= limits.soft - limits.soft / 16) above_soft_ = false;
 }
 
 // Below the lower of both limits.
 std::size_t PageRuns::below_limits() const noexcept {
-  const std::size_t limit = std::min<std::size_t>(soft_units_, hard_units_);
+  const std::size_t limit = std::min<std::size_t>(limits.soft, limits.hard);
   return limit - std::min<std::size_t>(limit, live_units_);
 }
 std::size_t PageRuns::budget() const noexcept { return std::min(policy_.budget(live_units_), below_limits()); }
 bool PageRuns::due() const noexcept { return policy_.due(dirty_units_, live_units_) || dirty_units_ > below_limits(); }
 
 bool PageRuns::refuses(std::size_t more_units) noexcept {
-  if (live_units_ + more_units <= hard_units_) [[likely]]
+  if (live_units_ + more_units <= limits.hard) [[likely]]
     return false;
   ++hard_refusals_;
   return true;
@@ -102,7 +103,7 @@ bool PageRuns::refuses(std::size_t more_units) noexcept {
 
 // A limit has to be looked after.
 bool PageRuns::strained() const noexcept {
-  return dirty_units_ > below_limits() || (live_units_ > soft_units_ && !above_soft_);
+  return dirty_units_ > below_limits() || (live_units_ > limits.soft && !above_soft_);
 }
 
 void PageRuns::obey_limits() noexcept {
@@ -110,7 +111,7 @@ void PageRuns::obey_limits() noexcept {
   bool first_pass = false;
   {
     const std::scoped_lock guard(lock_);
-    if (live_units_ > soft_units_ && !above_soft_) {
+    if (live_units_ > limits.soft && !above_soft_) {
       above_soft_ = true;
       ++soft_passes_;
       first_pass = soft_passes_ == 1;
@@ -120,7 +121,7 @@ void PageRuns::obey_limits() noexcept {
   if (first_pass) {
     const KeepErrno keep_errno;
     Line line;
-    line.add("weft heap: more than the soft limit of ").add_number(soft_units_ * kUnitBytes).add(" bytes is in use");
+    line.add("weft heap: more than the soft limit of ").add_number(limits.soft * kUnitBytes).add(" bytes is in use");
     line.write_out();
   }
   purge_to(keep);
@@ -129,8 +130,8 @@ void PageRuns::obey_limits() noexcept {
 void PageRuns::set_limits(std::size_t soft_units, std::size_t hard_units) noexcept {
   {
     const std::scoped_lock guard(lock_);
-    soft_units_ = soft_units;
-    hard_units_ = hard_units;
+    limits.soft = soft_units;
+    limits.hard = hard_units;
     above_soft_ = false;
   }
   obey_limits();
@@ -206,6 +207,7 @@ void PageRuns::release(Segment& segment, std::size_t first, std::size_t units, b
     dirty_units_ += units;
   }
   count_live(-static_cast<std::ptrdiff_t>(units));
+  policy_.released(units);
   insert_joined(segment, first, units);
 }
 
@@ -269,6 +271,7 @@ PageRuns::Run PageRuns::use(Descriptor& run, std::size_t skip, std::size_t units
                             .lead = static_cast<std::uint32_t>(begin + skip),
                             .slab = {}};
   count_live(static_cast<std::ptrdiff_t>(units));
+  policy_.took(units);
   if (dirty < units) policy_.took_clean(units - dirty, live_units_ + dirty_units_);
   return {.first = &first, .zero = dirty == 0};
 }
@@ -370,6 +373,7 @@ bool PageRuns::grow_locked(Descriptor& first, std::size_t units) noexcept {
   const std::size_t dirty = take_dirty(segment, end, more);
   first.units = static_cast<std::uint32_t>(units);
   count_live(static_cast<std::ptrdiff_t>(more));
+  policy_.took(more);
   policy_.took_clean(more - dirty, live_units_ + dirty_units_);
   return true;
 }

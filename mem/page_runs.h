@@ -53,8 +53,8 @@ class PageRuns {
 
   // In units; SIZE_MAX: none. See limits.h. Purges at once what is too much.
   void set_limits(std::size_t soft_units, std::size_t hard_units) noexcept;
-  std::size_t soft_units() const noexcept { return soft_units_; }
-  std::size_t hard_units() const noexcept { return hard_units_; }
+  std::size_t soft_units() const noexcept { return limits.soft; }
+  std::size_t hard_units() const noexcept { return limits.hard; }
   // How often live_units went past the soft limit, and how many requests the hard one refused.
   std::size_t soft_passes() const noexcept { return soft_passes_; }
   std::size_t hard_refusals() const noexcept { return hard_refusals_; }
@@ -115,6 +115,13 @@ class PageRuns {
   bool collect(PurgeRound& round, std::size_t keep_units) noexcept;
   void purge_if_due() noexcept;
 
+  // Apart, so that all of the object begins as zero and takes no pages of the file.
+  struct UnitLimits {
+    Counter soft{SIZE_MAX};
+    Counter hard{SIZE_MAX};
+  };
+  static constinit UnitLimits limits;
+
   Spinlock lock_;
   Bins dirty_bins_;
   Bins clean_bins_;
@@ -122,8 +129,6 @@ class PageRuns {
   Counter dirty_units_;
   Counter peak_units_;
   PurgePolicy policy_;
-  Counter soft_units_{SIZE_MAX};
-  Counter hard_units_{SIZE_MAX};
   Counter soft_passes_;
   Counter hard_refusals_;
   bool above_soft_ = false;

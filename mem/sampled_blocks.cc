@@ -7,10 +7,11 @@
 #include <new>
 
 #include "mem/segment.h"
+#include "mem/seldom.h"
 
 namespace weft::mem {
 
-constinit SampledBlocks sampled_blocks;
+WEFT_SELDOM constinit SampledBlocks sampled_blocks;
 
 namespace {
 

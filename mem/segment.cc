@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "mem/hardened.h"
+#include "mem/seldom.h"
 #include "mem/system_memory.h"
 
 namespace weft::mem {
@@ -13,7 +14,7 @@ constinit std::uintptr_t first_base = std::uintptr_t{1} << 63;
 constinit std::size_t first_units = 0;
 constinit std::atomic<std::uintptr_t>* first_map = nullptr;
 constinit std::atomic<std::uint8_t>* first_states = nullptr;
-constinit Segment segments[kMaxSegments];
+WEFT_SELDOM_BEYOND_FIRST constinit Segment segments[kMaxSegments];
 constinit std::atomic<std::size_t> segment_count{0};
 
 namespace {

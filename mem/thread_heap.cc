@@ -10,10 +10,11 @@
 #include "mem/limits.h"
 #include "mem/options.h"
 #include "mem/sampling.h"
+#include "mem/seldom.h"
 
 namespace weft::mem {
 
-constinit LocalHeap no_heap;
+WEFT_SELDOM constinit LocalHeap no_heap;
 constinit thread_local LocalHeap* current_heap = &no_heap;
 
 namespace {

@@ -14,6 +14,7 @@
 #include "mem/options.h"
 #include "mem/profile.h"
 #include "mem/report.h"
+#include "mem/seldom.h"
 #include "mem/text_file.h"
 
 namespace weft::mem {
@@ -24,7 +25,7 @@ namespace {
 
 void write_end_report(TextFile& to) noexcept {
   const std::string_view path = options().report;
-  static std::array<char, kReportBytes> text;
+  WEFT_SELDOM static std::array<char, kReportBytes> text;
   write_report(report_format_of(path), text);
   to.add_text(text.data());
 }
@@ -32,7 +33,7 @@ void write_end_report(TextFile& to) noexcept {
 // Nothing if it was not asked for, or is another process's to write.
 void write_asked(const char* option, const char* pattern, void (*write)(TextFile& to)) noexcept {
   if (pattern == nullptr || *pattern == '\0' || !is_own_path(pattern)) return;
-  static std::array<char, 4096> path;
+  WEFT_SELDOM static std::array<char, 4096> path;
   errno = ENAMETOOLONG;
   if (expand_path(pattern, getpid(), path) && write_file(path.data(), write)) return;
   const int error = errno;

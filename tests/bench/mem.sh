@@ -3,13 +3,15 @@
 # the clock, peak memory, and instructions a call.
 #
 # Every load of tests/preload/load.cc, and the calls of some real programs as tests/trace/record.sh has recorded them here (trace-NAME; kept in
-# build/traces until they are removed), on each heap in turn, ROUNDS (3) times. Shown are the least CPU time, the median, and the least
-# peak; at the end geometric means against jemalloc, below 1 is better, and what is not as fast as the best peer. Then instructions
-# (valgrind's callgrind). LOADS names some loads; QUICK=1 runs each once.
+# build/traces until they are removed), on each heap in turn, ROUNDS (3) times. Shown are the least CPU time of the whole process, its end
+# included (where the kernel takes back what a heap did not give it before), the median, and the least peak as the load says it; then
+# geometric means against jemalloc, below 1 is better, what is not as fast as the best peer, and instructions (valgrind's callgrind).
+# LOADS names some loads; QUICK=1 runs each once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${WEFT_BUILD:-$PWD/build/release}
 load=$build/tests/preload/load
+measured=$build/tests/preload/measured
 libraries=/usr/lib/$(uname -m)-linux-gnu
 heaps=(glibc jemalloc mimalloc tcmalloc weft hardened)
 declare -A preload=([glibc]="" [jemalloc]=$libraries/libjemalloc.so.2 [mimalloc]=$libraries/libmimalloc.so.2
@@ -22,19 +24,23 @@ if [ -n "${QUICK:-}" ]; then rounds=1; fi
 traces=$(dirname "$build")/traces
 case "${LOADS:-trace-}" in *trace-*) WEFT_BUILD=$build bash tests/trace/record.sh "$traces" >&2 ;; esac
 read -ra loads <<<"${LOADS:-$("$load" | tr '\n' ' ') $(cd "$traces" && for each in *.trace; do echo -n "trace-${each%.trace} "; done)}"
-# Of traces five times over, so that each takes some tenths of a second.
+usage=$(mktemp)
+trap 'rm -f "$usage"' EXIT
+# run LOAD LIBRARY: says "SECONDS KIB". Of traces five times over, so that each takes some tenths of a second.
 run() {
-  case $1 in
-    trace-*) timeout 120 "$build/tests/trace/replay" run "$traces/${1#trace-}.trace" 5 ;;
-    *) timeout 120 "$load" "$1" ;;
-  esac
+  local command=("$load" "$1")
+  case $1 in trace-*) command=("$build/tests/trace/replay" run "$traces/${1#trace-}.trace" 5) ;; esac
+  local said
+  : >"$usage"
+  said=$(timeout 120 "$measured" "$usage" "$2" "${command[@]}")
+  echo "$(cut -d' ' -f1 "$usage") ${said##* }"
 }
 mode() { if [ "$1" = hardened ]; then echo hardened; else echo fast; fi; }
 for name in "${loads[@]}"; do
   for round in $(seq "$rounds"); do
     for heap in "${heaps[@]}"; do
       begun=${EPOCHREALTIME/./}
-      took=$(WEFT_HEAP=$(mode "$heap") LD_PRELOAD=${preload[$heap]} run "$name")
+      took=$(WEFT_HEAP=$(mode "$heap") run "$name" "${preload[$heap]}")
       echo "$name $heap $took $((${EPOCHREALTIME/./} - begun))"
     done
   done

@@ -158,5 +158,15 @@ TEST_F(Preload, ATrivialProgramStaysSmall) {
   EXPECT_LT(with, without + 1300);
 }
 
+TEST_F(Preload, WhatAllProcessesWriteOfTheLibraryLiesTogether) {
+  // KiB of its variables, and of nameless mappings that follow at once.
+  const Outcome end = preloaded(
+      "awk '/^[0-9a-f]+-/ {ours = /libweft-mem/ || (ours && NF == 5)} /^Anonymous:/ && ours {sum += $2} "
+      "END {print sum}' /proc/self/smaps");
+  ASSERT_FALSE(end.said.empty());
+  EXPECT_GT(std::stol(end.said), 0);
+  EXPECT_LE(std::stol(end.said), 28);
+}
+
 }  // namespace
 }  // namespace weft::mem

@@ -36,6 +36,7 @@ TEST(PurgePolicy, KeepsAMegabyteOrAnEighth) {
 TEST(PurgePolicy, ARegrettedPurgeRaisesTheBudgetUpToThePeak) {
   PurgePolicy policy;
   policy.took_clean(10000, 10000);
+  policy.released(20000);
   EXPECT_EQ(policy.budget(0), PurgePolicy::kLeastUnits) << "new memory is not regretted";
   policy.purged(9000);
   policy.took_clean(400, 9000);
@@ -45,6 +46,29 @@ TEST(PurgePolicy, ARegrettedPurgeRaisesTheBudgetUpToThePeak) {
   EXPECT_EQ(policy.budget(6000), 4000U) << "else as much as brings it to the peak, of 10000";
   EXPECT_EQ(policy.budget(4000), 4000U) << "or as is live";
   EXPECT_EQ(policy.budget(0), PurgePolicy::kMostIdle) << "or than may be left when all is freed";
+}
+
+TEST(PurgePolicy, WhoFreesAndTakesByTurnsKeepsWhatItFreed) {
+  PurgePolicy policy;
+  policy.took_clean(10000, 10000);
+  for (int turn = 0; turn < 3; ++turn) {
+    policy.released(2000);
+    EXPECT_EQ(policy.budget(8000), 2000U);
+    policy.took(1000);
+  }
+  policy.released(2000);
+  EXPECT_EQ(policy.budget(6000), 750U) << "more than a quarter of what is live was freed in a row";
+  policy.took(1500);
+  EXPECT_EQ(policy.budget(7500), 2500U) << "it takes again";
+}
+
+TEST(PurgePolicy, WhatASmallProgramFreesStaysUpToHalfOfWhatMayBeIdle) {
+  PurgePolicy policy;
+  policy.took_clean(3000, 3000);
+  policy.released(PurgePolicy::kMostIdle / 2);
+  EXPECT_EQ(policy.budget(0), PurgePolicy::kMostIdle);
+  policy.released(1);
+  EXPECT_EQ(policy.budget(0), PurgePolicy::kLeastUnits);
 }
 
 TEST(PurgePolicy, DemandFades) {
