@@ -8,6 +8,7 @@
 
 #include "mem/keep_errno.h"
 #include "mem/line.h"
+#include "mem/purge_thread.h"
 #include "mem/system_memory.h"
 
 namespace weft::mem {
@@ -144,6 +145,7 @@ std::size_t PageRuns::take_dirty(Segment& segment, std::size_t first, std::size_
     segment.dirty[word] &= ~mask;
   });
   dirty_units_ -= count;
+  low_water_ = std::min<std::size_t>(low_water_, dirty_units_);
   return count;
 }
 
@@ -327,15 +329,22 @@ PageRuns::Run PageRuns::allocate_with_room(std::size_t units, std::size_t room, 
   });
 }
 
+// After a run became free: what is too much goes now, the rest when nobody has used it for a while.
+void PageRuns::freed(bool purges) noexcept {
+  if (purges) purge_if_due();
+  if (dirty_units_ > purge_thread::kWorthWakingUnits) purge_thread::wake();
+}
+
 void PageRuns::free(Descriptor& first, bool clean) noexcept {
+  bool purges = false;
   {
     const std::scoped_lock guard(lock_);
     const std::size_t units = first.units;
     first.kind = Kind::kNone;
     release(segment_of(first), unit_of(first), units, clean);
-    if (!due()) return;
+    purges = due();
   }
-  purge_if_due();
+  freed(purges);
 }
 
 bool PageRuns::grow(Descriptor& first, std::size_t units) noexcept {
@@ -375,15 +384,16 @@ bool PageRuns::grow_locked(Descriptor& first, std::size_t units) noexcept {
 }
 
 void PageRuns::shrink(Descriptor& first, std::size_t units) noexcept {
+  bool purges = false;
   {
     const std::scoped_lock guard(lock_);
     const std::size_t rest = first.units - units;
     if (rest == 0) return;
     first.units = static_cast<std::uint32_t>(units);
     release(segment_of(first), unit_of(first) + units, rest, false);
-    if (!due()) return;
+    purges = due();
   }
-  purge_if_due();
+  freed(purges);
 }
 
 // Runs that are away, and the stretches of them whose pages go.
@@ -443,6 +453,17 @@ std::size_t PageRuns::purge_to(std::size_t keep_units) noexcept {
     more = dirty_units_ > keep_units;
   }
   return gone;
+}
+
+std::size_t PageRuns::purge_unused() noexcept {
+  std::size_t keep = 0;
+  {
+    const std::scoped_lock guard(lock_);
+    keep = dirty_units_ - low_water_;
+    low_water_ = dirty_units_;
+    if (keep == dirty_units_) return 0;
+  }
+  return purge_to(keep);
 }
 
 void PageRuns::purge_if_due() noexcept {

@@ -48,6 +48,8 @@ class PageRuns {
 
   // Gives back dirty pages until at most `keep_units` are left. Returns how many units went.
   std::size_t purge_to(std::size_t keep_units) noexcept;
+  // As much as was dirty all the time since the last such call goes. Returns how many units went.
+  std::size_t purge_unused() noexcept;
   // What decays with time; returns how many units went. Cheap when there is nothing to do.
   std::size_t tick() noexcept;
 
@@ -114,12 +116,14 @@ class PageRuns {
   struct PurgeRound;
   bool collect(PurgeRound& round, std::size_t keep_units) noexcept;
   void purge_if_due() noexcept;
+  void freed(bool purges) noexcept;
 
   Spinlock lock_;
   Bins dirty_bins_;
   Bins clean_bins_;
   Counter live_units_;
   Counter dirty_units_;
+  std::size_t low_water_ = 0;  // the fewest dirty units since the last purge_unused()
   Counter peak_units_;
   PurgePolicy policy_;
   Counter soft_units_{SIZE_MAX};
