@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 
@@ -19,9 +21,18 @@ void* run(void* of) noexcept {
   return nullptr;
 }
 
+constinit bool held = false;
+constinit std::array<const OwnThread*, 4> waiting{};
+
 }  // namespace
 
 bool start_own_thread(const OwnThread& thread) noexcept {
+  if (held) {
+    auto* place = std::find(waiting.begin(), waiting.end(), nullptr);
+    errno = EAGAIN;
+    if (place != waiting.end()) *place = &thread;
+    return place != waiting.end();
+  }
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -35,6 +46,15 @@ bool start_own_thread(const OwnThread& thread) noexcept {
   pthread_attr_destroy(&attributes);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return made;
+}
+
+void hold_own_threads() noexcept { held = true; }
+void release_own_threads() noexcept {
+  held = false;
+  for (const OwnThread*& thread : waiting) {
+    if (thread != nullptr) start_own_thread(*thread);
+    thread = nullptr;
+  }
 }
 
 }  // namespace weft::mem

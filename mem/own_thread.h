@@ -14,4 +14,9 @@ struct OwnThread {
 // `thread` must stay. Allocates: not within an allocation. False: errno says why.
 bool start_own_thread(const OwnThread& thread) noexcept;
 
+// A program that has to change all of its threads before it goes on (capabilities, rules of Landlock) cannot reach one that hears no
+// signals. Between the two none is started; whoever was asked for meanwhile is by the second. Not thread-safe; once in a process.
+[[gnu::visibility("default")]] void hold_own_threads() noexcept;
+[[gnu::visibility("default")]] void release_own_threads() noexcept;
+
 }  // namespace weft::mem
