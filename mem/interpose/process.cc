@@ -63,7 +63,8 @@ void write_asked(const char* option, const char* pattern, void (*write)(TextFile
   if (!is_profiling()) return;
   write_asked("profile", options().profile, &add_profile);
   write_asked("leaks", options().leaks, &add_holders);
-  if (options().leaks != nullptr && *options().leaks == '\0') {
+  // On standard error there are others who want to be heard.
+  if (options().leaks != nullptr && *options().leaks == '\0' && has_holders()) {
     TextFile to(STDERR_FILENO);
     add_holders(to);
   }
