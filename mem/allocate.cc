@@ -307,6 +307,7 @@ std::size_t heap_idle(std::size_t budget_bytes) noexcept {
 
 std::size_t trim(std::size_t keep_bytes) noexcept {
   flush_own();
+  page_runs.remove_empty_segments();
   return page_runs.purge_to(keep_bytes / kUnitBytes) * kUnitBytes;
 }
 

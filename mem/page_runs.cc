@@ -298,6 +298,25 @@ PageRuns::Run PageRuns::allocate_locked(std::size_t units, Kind kind, std::size_
   return use(*run, skip, units, kind);
 }
 
+bool PageRuns::remove_if_empty(Segment& segment) noexcept {
+  if (!is_removable(segment) || segment.frontier == 0) return false;
+  Descriptor& run = segment.descriptors[0];
+  if (run.kind != Kind::kFree || run.units != segment.frontier) return false;
+  const std::size_t units = run.units;
+  remove(run);
+  take_dirty(segment, 0, units);
+  remove_segment(segment);
+  return true;
+}
+
+bool PageRuns::remove_empty_segments() noexcept {
+  const std::scoped_lock guard(lock_);
+  bool removed = false;
+  for (std::size_t i = segment_count.load(std::memory_order_relaxed); i > 1; --i)
+    removed = remove_if_empty(segments[i - 1]) || removed;
+  return removed;
+}
+
 template <typename Take>
 PageRuns::Run PageRuns::within_limits(std::size_t units, const Take& take) noexcept {
   Run run;
@@ -305,8 +324,13 @@ PageRuns::Run PageRuns::within_limits(std::size_t units, const Take& take) noexc
     const std::scoped_lock guard(lock_);
     if (refuses(units)) return {};
     run = take();
-    if (!strained()) [[likely]]
+    if (!strained() && run.first != nullptr) [[likely]]
       return run;
+  }
+  // What is missing may be address space in which nothing is.
+  if (run.first == nullptr && remove_empty_segments()) {
+    const std::scoped_lock guard(lock_);
+    run = take();
   }
   obey_limits();
   return run;

@@ -50,6 +50,8 @@ class PageRuns {
   std::size_t purge_to(std::size_t keep_units) noexcept;
   // As much as was dirty all the time since the last such call goes. Returns how many units went.
   std::size_t purge_unused() noexcept;
+  // Segments of which nothing is in use go back, if address space is scarce enough for there to be several. True: one went.
+  bool remove_empty_segments() noexcept;
   // What decays with time; returns how many units went. Cheap when there is nothing to do.
   std::size_t tick() noexcept;
 
@@ -88,6 +90,7 @@ class PageRuns {
     std::array<std::uint64_t, kBins / 64> filled{};
   };
 
+  bool remove_if_empty(Segment& segment) noexcept;
   Descriptor* find(const Bins& bins, std::size_t units) noexcept;
   Descriptor* take(std::size_t units) noexcept;
   // Takes a run by `take` under the lock, unless that were more than the hard limit, and looks after both limits.
