@@ -66,6 +66,7 @@ bool look() noexcept {
 
 // There is nothing to do: until somebody says that there is.
 void sleep_until_woken() noexcept {
+  page_runs.remove_empty_segments();
   std::uint32_t awake = detail::kAwake;
   if (!detail::futex.compare_exchange_strong(awake, detail::kAsleep, std::memory_order_seq_cst)) return;
   // Who freed before it could see us asleep has not woken us up.
