@@ -10,7 +10,7 @@
 // Invariants   P1  two free runs are never neighbours (but one may be away being purged)
 //              P2  dirty_units == set bits of `dirty` in all segments, and only units of free runs have theirs set
 //              P3  live_units == units of all runs that are not free
-// Locks        lock(), the innermost of the heap; never held during a purge.
+// Locks        lock(), the innermost of the heap; never held during a purge, but while an empty segment is unmapped.
 // Tests: tests/mem/page_runs_test.cc.
 #pragma once
 

@@ -34,7 +34,7 @@ constinit PurgeThread wanted = PurgeThread::kOff;
 constinit pid_t process = 0;
 constinit bool has_key = false;
 constinit pthread_key_t main_key{};
-// Whoever forks must not find a heap visited.
+// Whoever forks must not find a heap visited, or runs away that are being purged, which a child would miss for ever.
 constinit Spinlock tending;
 
 // Until the futex is not `expected` any more, or for a while.
@@ -61,6 +61,7 @@ bool look_after(LocalHeap& heap) noexcept {
 bool look() noexcept {
   bool found = false;
   heap_registry.each([&](LocalHeap& heap) { found = look_after(heap) || found; });
+  const std::scoped_lock guard(tending);
   return page_runs.purge_unused() > 0 || page_runs.dirty_units() > kWorthWakingUnits || found;
 }
 

@@ -10,7 +10,7 @@
 // It is not in the way of the program: a program without threads stays without one (kAuto), a child of fork() has its own when it comes to
 // that, it allocates nothing, and when main() ends by pthread_exit() it ends as well, so that the program ends with its own last thread.
 // What stays in a thread that sleeps for good is what waits in its lists: see mem/README.md.
-// Locks   one that a fork() takes first; while it is held a heap is visited (biased_lock.h), with PageRuns' inside.
+// Locks   one that a fork() takes first, and nobody else: around each visit of a heap (biased_lock.h) and each purge, with PageRuns' inside.
 // Tests: tests/mem/purge_thread_test.cc.
 #pragma once
 
