@@ -207,6 +207,7 @@ $(B)/pic/mem/%.o: mem/%.cc $(B)/flags $(B)/lists/mem_flags
 	$(call quiet,PIC )$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(mem_flags) -DWEFT_MEM_WEAK -fPIC -fvisibility=hidden -fno-semantic-interposition \
 	  $(if $(findstring operator_new,$<),,-fno-exceptions) -c $< -o $@
 $(SHARED_MEM): $(mem_pic_objects) $(B)/lists/mem $(B)/lists/malloc
+	@mkdir -p $(@D)
 	$(call quiet,SO  )$(subst g++,gcc,$(subst clang++,clang,$(COMPILER))) -shared $(LDFLAGS) -Wl,-soname,libweft-mem.so -Wl,--sort-section=name -Wl,-z,defs -Wl,-z,now -o $@ $(filter %.o,$^)
 -include $(mem_pic_objects:.o=.d)
 

@@ -11,6 +11,7 @@
 #include "mem/heap_registry.h"
 #include "mem/large.h"
 #include "mem/page_runs.h"
+#include "mem/purge_thread.h"
 #include "mem/sampling.h"
 #include "mem/stack_trace.h"
 
@@ -54,6 +55,7 @@ WEFT_HEAP_ENTRY void* allocate_small(unsigned size_class) noexcept {
     if (heap == nullptr) return no_memory();
     if (void* block = heap->pop(size_class); block != nullptr) return block;
   }
+  purge_thread::consider();
   if (void* block = heap->refill(size_class); block != nullptr) [[likely]]
     return block;
   void* block = refill_at_last(*heap, size_class);
@@ -68,6 +70,7 @@ WEFT_HEAP_ENTRY void* sampled_large(void* block) noexcept {
 }
 
 WEFT_HEAP_ENTRY void* allocate_run(std::size_t size, std::size_t align, bool zero) noexcept {
+  purge_thread::consider();
   if (hardened::on()) return allocate_hardened(size, align == kUnitBytes ? kMinAlign : align, zero);
   if (size > kMaxRequest) return no_memory();
   if (has_heap()) {
@@ -115,6 +118,7 @@ void release_at(void* block, const Place& place) noexcept {
     Descriptor& run = place.segment->descriptors[place.unit];
     if (block != start_of(run)) fatal("free of an address inside a block", block);
     free_large(run);
+    if (has_heap()) current_heap->shrink_with_process();
     return;
   }
   if (place.entry == 0) fatal("free of an address at which nothing is allocated (freed before?)", block);
@@ -303,6 +307,7 @@ std::size_t heap_idle(std::size_t budget_bytes) noexcept {
 
 std::size_t trim(std::size_t keep_bytes) noexcept {
   flush_own();
+  page_runs.remove_empty_segments();
   return page_runs.purge_to(keep_bytes / kUnitBytes) * kUnitBytes;
 }
 

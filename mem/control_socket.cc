@@ -2,7 +2,6 @@
 #include "mem/control_socket.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,6 +15,7 @@
 
 #include "mem/allocate.h"
 #include "mem/options.h"
+#include "mem/own_thread.h"
 #include "mem/profile.h"
 #include "mem/report.h"
 #include "mem/seldom.h"
@@ -92,8 +92,7 @@ void serve_one(int connection) noexcept {
   }
 }
 
-void* run(void*) noexcept {
-  pthread_setname_np(pthread_self(), "weft-heap");
+void run() noexcept {
   const int listening = service.socket;
   while (is_ours(listening)) {
     const int connection = accept4(listening, nullptr, nullptr, SOCK_CLOEXEC);
@@ -106,25 +105,9 @@ void* run(void*) noexcept {
       break;
     }
   }
-  return nullptr;
 }
 
-// With all signals blocked: they are the program's. False: errno says why.
-bool start_thread() noexcept {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, std::size_t{256} << 10);
-  pthread_t thread{};
-  errno = pthread_create(&thread, &attributes, &run, nullptr);
-  const bool made = errno == 0;
-  pthread_attr_destroy(&attributes);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return made;
-}
+constexpr OwnThread kThread{.name = "weft-heap", .body = &run};
 
 enum class There { kNobody, kSomebody, kNoSocket };
 
@@ -156,7 +139,7 @@ const char* open_socket() noexcept {
   getsockopt(service.socket, SOL_SOCKET, SO_COOKIE, &service.cookie, &length);
   // Nobody connects before listen(), so nobody does with another mode.
   if (bind(service.socket, reinterpret_cast<const sockaddr*>(&service.address), sizeof service.address) != 0 ||
-      chmod(service.address.sun_path, 0600) != 0 || listen(service.socket, 8) != 0 || !start_thread()) {
+      chmod(service.address.sun_path, 0600) != 0 || listen(service.socket, 8) != 0 || !start_own_thread(kThread)) {
     const int error = errno;
     close(service.socket);
     return strerrordesc_np(error);

@@ -9,38 +9,28 @@
 #include <utility>
 
 #include "mem/heap_registry.h"
+#include "mem/purge_thread.h"
 #include "mem/sampled_blocks.h"
 #include "mem/sampling.h"
 #include "mem/stack_trace.h"
 
 namespace weft::mem {
 
-// Says that the heap is in the middle of a change, to a fork() of another thread.
+// The heap is in the middle of a change: a visitor waits, and a fork() of another thread loses it.
 class Changing {
  public:
-  explicit Changing(LocalHeap& heap) noexcept : heap_(heap), before_(heap.changing_.load(std::memory_order_relaxed)) {
-    set(true);
-  }
-  ~Changing() { set(before_); }
-  Changing(const Changing&) = delete;
-  Changing& operator=(const Changing&) = delete;
+  explicit Changing(LocalHeap& heap) noexcept : guard_(heap.turn_, BiasedLock::Use::kSlabs) {}
 
  private:
-  void set(bool value) noexcept {
-    // Stores become visible in program order on what we run on; the compiler must keep it.
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    heap_.changing_.store(value, std::memory_order_release);
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-  }
-
-  LocalHeap& heap_;
-  const bool before_;
+  BiasedLock::Guard guard_;
 };
 
 namespace {
 
 // Of so many units of a class in a row one slab at least is a probe.
 constexpr std::uint32_t kProbeUnits = 64;
+// Less than this is not worth a flush of all lists.
+constexpr std::size_t kMuchUnits = (std::size_t{8} << 20) / kUnitBytes;
 
 // The chain that waits at a slab, and its marks but kQueued go.
 std::uint64_t take_remote(Descriptor& slab, std::uint64_t keep) noexcept {
@@ -73,7 +63,7 @@ void* carve(Descriptor& slab) noexcept {
 }  // namespace
 
 void* LocalHeap::refill(unsigned size_class) noexcept {
-  if (sampling::on() && !private_) [[unlikely]]
+  if (sampling::on() && !is_private()) [[unlikely]]
     return refill_sampled(size_class);
   return refill_plain(size_class);
 }
@@ -129,6 +119,8 @@ void* LocalHeap::refill_plain(unsigned size_class) noexcept {
   const Changing changing(*this);
   ++counts_.refills;
   shrinking_ = false;
+  if (is_asked_to_flush()) [[unlikely]]
+    flush();
   if (queue_.load(std::memory_order_relaxed) != nullptr) {
     drain();
     if (void* block = pop(size_class); block != nullptr) return block;
@@ -154,7 +146,7 @@ Descriptor* LocalHeap::next_slab(unsigned size_class) noexcept {
   relieve();
   if (Descriptor* slab = pick(size_class); slab != nullptr) return slab;
   // Blocks of others are in it, which must not go with a mem::Heap.
-  Descriptor* adopted = private_ ? nullptr : heap_registry.adopt(size_class, *this);
+  Descriptor* adopted = is_private() ? nullptr : heap_registry.adopt(size_class, *this);
   if (adopted != nullptr) {
     ++counts_.slabs_adopted;
     return adopted;
@@ -315,7 +307,20 @@ void LocalHeap::counted_changed(Descriptor& slab) noexcept {
   if (freed_units_ >= std::max<std::size_t>(held_units(), kProbeUnits)) {
     flush();
     shrinking_ = true;
+  } else {
+    shrink_with_process();
   }
+}
+
+void LocalHeap::shrink_with_process() noexcept {
+  const std::size_t live = page_runs.live_units();
+  if (live + std::max(kMuchUnits, live / 5) > live_seen_) {
+    live_seen_ = std::max(live_seen_, live);
+    return;
+  }
+  live_seen_ = live;
+  flush();
+  shrinking_ = true;
 }
 
 // `count` blocks of it, linked from `first` to `last`.
@@ -339,6 +344,37 @@ void LocalHeap::drain() noexcept {
            remote::count_of(word));
     slab = reinterpret_cast<Descriptor*>(queued.next);
   }
+}
+
+// A slab of the queue. Of an active one the blocks go into the slab, not into the list; if they are all of its blocks, the list has none,
+// and nobody else has: so it can go.
+void LocalHeap::take_in(Descriptor& slab) noexcept {
+  void* last = start_of(slab) + slab.slab.queued.last * kClassBytes[slab.size_class];
+  const std::uint64_t word = take_remote(slab, 0);
+  link_of(last) = slab.slab.free;
+  slab.slab.free = remote::chain_of(word);
+  slab.used = static_cast<std::uint16_t>(slab.used - remote::count_of(word));
+  if (slab.active && slab.used > 0) return ask_to_flush();
+  if (slab.active) deactivate(slab);
+  settle(slab, false);
+}
+
+bool LocalHeap::tend() noexcept {
+  // So long as an owner that wakes up can wait.
+  constexpr int kAtATime = 64;
+  int visits = 64;
+  do {
+    if (!turn_.try_visit()) return false;
+    remote_batches_.flush();
+    for (int left = kAtATime; left > 0 && has_queued(); --left) {
+      // Nobody else takes from the queue meanwhile.
+      Descriptor* slab = queue_.load(std::memory_order_acquire);
+      auto* next = reinterpret_cast<Descriptor*>(slab->slab.queued.next);
+      if (queue_.compare_exchange_strong(slab, next, std::memory_order_seq_cst)) take_in(*slab);
+    }
+    turn_.end_visit();
+  } while (has_queued() && --visits > 0);
+  return true;
 }
 
 namespace {
@@ -409,6 +445,7 @@ void LocalHeap::give_back(unsigned size_class) noexcept {
 void LocalHeap::flush() noexcept {
   const Changing changing(*this);
   freed_units_ = 0;
+  flush_asked_.store(false, std::memory_order_relaxed);
   remote_batches_.flush();
   drain();
   unload_where([](unsigned) { return true; });
@@ -440,6 +477,7 @@ void LocalHeap::enqueue(Descriptor& slab, const void* last) noexcept {
     slab.slab.queued.next = reinterpret_cast<std::uintptr_t>(head);
   } while (!queue_.compare_exchange_weak(head, &slab, std::memory_order_seq_cst, std::memory_order_relaxed));
   if (state_.load(std::memory_order_seq_cst) == HeapState::kIdle) help();
+  purge_thread::wake();
 }
 
 Descriptor* LocalHeap::give(unsigned size_class, LocalHeap& to) noexcept {
@@ -510,12 +548,13 @@ void LocalHeap::destroy_slabs() noexcept {
 
 bool LocalHeap::inherit_after_fork() noexcept {
   if (state_.load(std::memory_order_relaxed) == HeapState::kIdle) return true;
-  if (changing_.load(std::memory_order_relaxed)) {
+  if (turn_.use() == BiasedLock::Use::kSlabs) {
     state_.store(HeapState::kLost, std::memory_order_relaxed);
     return false;
   }
+  turn_.forget();
   remote_batches_.forget();
-  if (private_) {
+  if (is_private()) {
     state_.store(HeapState::kIdle, std::memory_order_relaxed);
     return true;
   }

@@ -15,7 +15,8 @@
 // Invariants   L1  every slab of the heap is active, or listed (free blocks or pages not yet carved), or in the list of full ones
 //              L2  blocks in list_[c] belong to active slabs of c, and only the newest of these has pages not yet carved
 //              L3  a slab in queue_ has kQueued set, and one with kQueued set is in queue_ or about to be
-// Locks        none; all but post(), help() and state_ is its owner's alone
+//              L4  an active slab's free blocks are in the list, unless the purge thread has put them into the slab: then a flush is asked for
+// Locks        turn_, which costs nothing: all but post(), help() and state_ is its owner's, and the purge thread's while the owner sleeps
 // Tests: tests/mem/threads_test.cc, tests/mem/model_test.cc, tests/mem/heap_test.cc, tests/mem/local_heap_test.cc.
 #pragma once
 
@@ -24,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "mem/biased_lock.h"
 #include "mem/counter.h"
 #include "mem/descriptor.h"
 #include "mem/page_runs.h"
@@ -45,6 +47,9 @@ struct HeapCounts {
   Counter slabs_freed;
   Counter slabs_adopted;
   Counter posts;
+
+  // Grows with each slow path of the owner.
+  std::size_t sum() const noexcept { return refills + slabs_made + slabs_freed + slabs_adopted + posts; }
 };
 
 class HeapSamples;
@@ -72,15 +77,19 @@ class alignas(256) LocalHeap {
   void* refill(unsigned size_class) noexcept;
   // A block of a slab of this heap that is not active.
   void free_counted(Descriptor& slab, void* block) noexcept {
+    turn_.enter(BiasedLock::Use::kBlocks);
     link_of(block) = slab.slab.free;
     slab.slab.free = block;
     if (--slab.used == 0 || !slab.listed) [[unlikely]]
       counted_changed(slab);
+    turn_.leave();
   }
   // A block of another heap's slab; goes there with others.
   void free_remote(Descriptor& slab, void* block) noexcept {
+    turn_.enter(BiasedLock::Use::kBlocks);
     if (remote_batches_.add(slab, block)) [[unlikely]]
       ++counts_.posts;
+    turn_.leave();
   }
 
   // A sampled block goes back to its place on top of the list. False: this heap has no samples.
@@ -97,6 +106,17 @@ class alignas(256) LocalHeap {
       flush();
     }
   }
+  // Of who has freed: as flush(), once the process holds a sixth less than it did, and 8 MiB.
+  void shrink_with_process() noexcept;
+  // Of the purge thread, for an owner that sleeps: what it freed for others goes there, and what others freed goes where it belongs. The
+  // owner's lists stay, because the fast paths look at nothing but them. False: the owner is awake after all.
+  bool tend() noexcept;
+  // The owner flushes when it next needs a list.
+  void ask_to_flush() noexcept { flush_asked_.store(true, std::memory_order_relaxed); }
+  bool is_asked_to_flush() const noexcept { return flush_asked_.load(std::memory_order_relaxed); }
+  // Something waits in what others freed.
+  bool has_queued() const noexcept { return queue_.load(std::memory_order_seq_cst) != nullptr; }
+
   // The owner goes: as flush(), and nobody owns it.
   void abandon() noexcept;
 
@@ -125,8 +145,8 @@ class alignas(256) LocalHeap {
 
   const HeapCounts& counts() const noexcept { return counts_; }
   // Of a mem::Heap: locked by each use, without batches, not given to threads.
-  bool is_private() const noexcept { return private_; }
-  void make_private() noexcept { private_ = true; }
+  bool is_private() const noexcept { return private_.load(std::memory_order_relaxed); }
+  void make_private() noexcept { private_.store(true, std::memory_order_relaxed); }
   // Until it is owned. False: a fork() lost it.
   bool lock_private() noexcept;
   // A block of one of its slabs, by anybody.
@@ -149,6 +169,7 @@ class alignas(256) LocalHeap {
   void* refill_plain(unsigned size_class) noexcept;
   void* refill_sampled(unsigned size_class) noexcept;
   void* take_sampled(unsigned size_class) noexcept;
+  void take_in(Descriptor& slab) noexcept;
   Descriptor* next_slab(unsigned size_class) noexcept;
   Descriptor* pick(unsigned size_class) noexcept;
   Descriptor* make_slab(unsigned size_class) noexcept;
@@ -179,7 +200,8 @@ class alignas(256) LocalHeap {
   std::array<void*, kReclaimed> seen_{};  // the lists when reclaim() came by
   unsigned hand_ = 0;                     // where it comes by next
   std::size_t freed_units_ = 0;           // of slabs, since the last flush()
-  bool shrinking_ = false;                // it frees and asks for nothing: no empty slab is kept
+  std::size_t live_seen_ = 0;  // the most units that the process held, as far as this heap has seen since then
+  bool shrinking_ = false;     // it frees and asks for nothing: no empty slab is kept
   RemoteBatches remote_batches_;
   HeapSamples* samples_ = nullptr;  // once sampling is on
 
@@ -188,14 +210,20 @@ class alignas(256) LocalHeap {
   LocalHeap* next_of_all = nullptr;
   LocalHeap* next_idle = nullptr;
   Descriptor* large_blocks = nullptr;
+  // Of the purge thread: how much had happened when it last came by, and whether it has tended the heap since.
+  std::size_t activity_seen = 0;
+  bool tended = false;
 
  private:
-  HeapCounts counts_;
-  std::size_t beyond_limit_ = 0;  // ~limit: what is all zero takes no pages of the file
+  std::size_t beyond_limit_ = 0;      // ~limit: what is all zero takes no pages of the file
+  std::atomic<bool> private_{false};  // whoever frees reads it
+
+  // Written by the owner all the time, and so apart from what others read.
+  // In the middle of a change (kSlabs): what a fork() finds then is not used by the child.
+  alignas(64) BiasedLock turn_;
+  std::atomic<bool> flush_asked_{false};
   std::size_t passes_seen_ = 0;
-  bool private_ = false;
-  // In the middle of a change: what a fork() finds then is not used by the child.
-  std::atomic<bool> changing_{false};
+  HeapCounts counts_;
 
   // Written by others.
   alignas(64) std::atomic<Descriptor*> queue_{nullptr};

@@ -19,16 +19,16 @@ namespace {
 
 constexpr const char* kKnown =
     "known are hardened, fast, profile[=FILE], sample=SIZE, leaks[=FILE], report=FILE, stats=SOCKET, soft=SIZE, "
-    "hard=SIZE";
+    "hard=SIZE, purge_thread=auto|on|off";
 
-enum class Value { kNone, kMaybe, kPath, kSize };
+enum class Value { kNone, kMaybe, kPath, kSize, kPurgeThread };
 
 struct Known {
   std::string_view name;
   Value value;
   void (*set)(Options& into, const char* path, std::size_t size) noexcept;
 };
-constexpr std::array<Known, 9> kOptions{{
+constexpr std::array<Known, 10> kOptions{{
     {"hardened", Value::kNone, [](Options& into, const char*, std::size_t) noexcept { into.hardened = true; }},
     {"fast", Value::kNone, [](Options& into, const char*, std::size_t) noexcept { into.hardened = false; }},
     {"profile", Value::kMaybe,
@@ -50,7 +50,11 @@ constexpr std::array<Known, 9> kOptions{{
      }},
     {"soft", Value::kSize, [](Options& into, const char*, std::size_t size) noexcept { into.soft_bytes = size; }},
     {"hard", Value::kSize, [](Options& into, const char*, std::size_t size) noexcept { into.hard_bytes = size; }},
+    {"purge_thread", Value::kPurgeThread,
+     [](Options& into, const char*, std::size_t when) noexcept { into.purge_thread = static_cast<PurgeThread>(when); }},
 }};
+// By number.
+constexpr std::array<std::string_view, 3> kPurgeThreads{"auto", "on", "off"};
 
 // "4096", "512k", "2G", "1t": powers of 1024. 0: no size.
 std::size_t size_of(std::string_view text) noexcept {
@@ -98,6 +102,12 @@ const char* fault_of(char* text, bool trusted, Options& into) noexcept {
       const std::size_t size = value == nullptr ? 0 : size_of(value);
       if (size == 0) return "needs a size of at least a byte, such as 4096, 512k, 64m, 2g";
       known->set(into, nullptr, size);
+      return nullptr;
+    }
+    case Value::kPurgeThread: {
+      const auto* when = std::find(kPurgeThreads.begin(), kPurgeThreads.end(), value == nullptr ? "" : value);
+      if (when == kPurgeThreads.end()) return "is auto, on or off";
+      known->set(into, nullptr, static_cast<std::size_t>(when - kPurgeThreads.begin()));
       return nullptr;
     }
   }

@@ -20,6 +20,13 @@ namespace weft::mem {
 inline constexpr std::size_t kNoLimit = SIZE_MAX;
 inline constexpr std::size_t kUsualSample = std::size_t{512} << 10;
 
+// Whether there is a thread that gives back what nobody uses (purge_thread.h).
+enum class PurgeThread : std::uint8_t {
+  kAuto,  // in programs that have threads
+  kOn,    // in others as well
+  kOff,
+};
+
 struct Options {
   bool hardened = false;
   // Sampling is wanted: profile, leaks or sample was given.
@@ -32,6 +39,7 @@ struct Options {
   std::size_t sample_bytes = 0;  // 0: not given
   std::size_t soft_bytes = kNoLimit;
   std::size_t hard_bytes = kNoLimit;
+  PurgeThread purge_thread = PurgeThread::kAuto;
 };
 
 // The process's. Thread-safe.

@@ -8,6 +8,7 @@
 
 #include "mem/keep_errno.h"
 #include "mem/line.h"
+#include "mem/purge_thread.h"
 #include "mem/system_memory.h"
 
 namespace weft::mem {
@@ -145,6 +146,7 @@ std::size_t PageRuns::take_dirty(Segment& segment, std::size_t first, std::size_
     segment.dirty[word] &= ~mask;
   });
   dirty_units_ -= count;
+  low_water_ = std::min<std::size_t>(low_water_, dirty_units_);
   return count;
 }
 
@@ -299,6 +301,25 @@ PageRuns::Run PageRuns::allocate_locked(std::size_t units, Kind kind, std::size_
   return use(*run, skip, units, kind);
 }
 
+bool PageRuns::remove_if_empty(Segment& segment) noexcept {
+  if (!is_removable(segment) || segment.frontier == 0) return false;
+  Descriptor& run = segment.descriptors[0];
+  if (run.kind != Kind::kFree || run.units != segment.frontier) return false;
+  const std::size_t units = run.units;
+  remove(run);
+  take_dirty(segment, 0, units);
+  remove_segment(segment);
+  return true;
+}
+
+bool PageRuns::remove_empty_segments() noexcept {
+  const std::scoped_lock guard(lock_);
+  bool removed = false;
+  for (std::size_t i = segment_count.load(std::memory_order_relaxed); i > 1; --i)
+    removed = remove_if_empty(segments[i - 1]) || removed;
+  return removed;
+}
+
 template <typename Take>
 PageRuns::Run PageRuns::within_limits(std::size_t units, const Take& take) noexcept {
   Run run;
@@ -306,8 +327,13 @@ PageRuns::Run PageRuns::within_limits(std::size_t units, const Take& take) noexc
     const std::scoped_lock guard(lock_);
     if (refuses(units)) return {};
     run = take();
-    if (!strained()) [[likely]]
+    if (!strained() && run.first != nullptr) [[likely]]
       return run;
+  }
+  // What is missing may be address space in which nothing is.
+  if (run.first == nullptr && remove_empty_segments()) {
+    const std::scoped_lock guard(lock_);
+    run = take();
   }
   obey_limits();
   return run;
@@ -330,15 +356,22 @@ PageRuns::Run PageRuns::allocate_with_room(std::size_t units, std::size_t room, 
   });
 }
 
+// After a run became free: what is too much goes now, the rest when nobody has used it for a while.
+void PageRuns::freed(bool purges) noexcept {
+  if (purges) purge_if_due();
+  if (dirty_units_ > purge_thread::kWorthWakingUnits) purge_thread::wake();
+}
+
 void PageRuns::free(Descriptor& first, bool clean) noexcept {
+  bool purges = false;
   {
     const std::scoped_lock guard(lock_);
     const std::size_t units = first.units;
     first.kind = Kind::kNone;
     release(segment_of(first), unit_of(first), units, clean);
-    if (!due()) return;
+    purges = due();
   }
-  purge_if_due();
+  freed(purges);
 }
 
 bool PageRuns::grow(Descriptor& first, std::size_t units) noexcept {
@@ -379,15 +412,16 @@ bool PageRuns::grow_locked(Descriptor& first, std::size_t units) noexcept {
 }
 
 void PageRuns::shrink(Descriptor& first, std::size_t units) noexcept {
+  bool purges = false;
   {
     const std::scoped_lock guard(lock_);
     const std::size_t rest = first.units - units;
     if (rest == 0) return;
     first.units = static_cast<std::uint32_t>(units);
     release(segment_of(first), unit_of(first) + units, rest, false);
-    if (!due()) return;
+    purges = due();
   }
-  purge_if_due();
+  freed(purges);
 }
 
 // Runs that are away, and the stretches of them whose pages go.
@@ -447,6 +481,17 @@ std::size_t PageRuns::purge_to(std::size_t keep_units) noexcept {
     more = dirty_units_ > keep_units;
   }
   return gone;
+}
+
+std::size_t PageRuns::purge_unused() noexcept {
+  std::size_t keep = 0;
+  {
+    const std::scoped_lock guard(lock_);
+    keep = dirty_units_ - low_water_;
+    low_water_ = dirty_units_;
+    if (keep == dirty_units_) return 0;
+  }
+  return purge_to(keep);
 }
 
 void PageRuns::purge_if_due() noexcept {

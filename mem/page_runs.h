@@ -10,7 +10,7 @@
 // Invariants   P1  two free runs are never neighbours (but one may be away being purged)
 //              P2  dirty_units == set bits of `dirty` in all segments, and only units of free runs have theirs set
 //              P3  live_units == units of all runs that are not free
-// Locks        lock(), the innermost of the heap; never held during a purge.
+// Locks        lock(), the innermost of the heap; never held during a purge, but while an empty segment is unmapped.
 // Tests: tests/mem/page_runs_test.cc.
 #pragma once
 
@@ -48,6 +48,10 @@ class PageRuns {
 
   // Gives back dirty pages until at most `keep_units` are left. Returns how many units went.
   std::size_t purge_to(std::size_t keep_units) noexcept;
+  // As much as was dirty all the time since the last such call goes. Returns how many units went.
+  std::size_t purge_unused() noexcept;
+  // Segments of which nothing is in use go back, if address space is scarce enough for there to be several. True: one went.
+  bool remove_empty_segments() noexcept;
   // What decays with time; returns how many units went. Cheap when there is nothing to do.
   std::size_t tick() noexcept;
 
@@ -86,6 +90,7 @@ class PageRuns {
     std::array<std::uint64_t, kBins / 64> filled{};
   };
 
+  bool remove_if_empty(Segment& segment) noexcept;
   Descriptor* find(const Bins& bins, std::size_t units) noexcept;
   Descriptor* take(std::size_t units) noexcept;
   // Takes a run by `take` under the lock, unless that were more than the hard limit, and looks after both limits.
@@ -114,6 +119,7 @@ class PageRuns {
   struct PurgeRound;
   bool collect(PurgeRound& round, std::size_t keep_units) noexcept;
   void purge_if_due() noexcept;
+  void freed(bool purges) noexcept;
 
   // Apart, so that all of the object begins as zero and takes no pages of the file.
   struct UnitLimits {
@@ -127,6 +133,7 @@ class PageRuns {
   Bins clean_bins_;
   Counter live_units_;
   Counter dirty_units_;
+  std::size_t low_water_ = 0;  // the fewest dirty units since the last purge_unused()
   Counter peak_units_;
   PurgePolicy policy_;
   Counter soft_passes_;

@@ -91,6 +91,8 @@ bool fails_without_profile() noexcept {
 bool start_profile(std::size_t sample_bytes) noexcept { return sample_bytes > 0 && sampling::start(sample_bytes); }
 bool is_profiling() noexcept { return sampling::on(); }
 
+bool has_holders() noexcept { return next_holder(nullptr, 0) != nullptr; }
+
 void add_profile(TextFile& to) noexcept {
   Sums all;
   sampled_blocks.each_stack([&](const Stack& stack) {

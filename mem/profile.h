@@ -25,6 +25,9 @@ class TextFile;
 // is meant to live as long as it.
 [[gnu::visibility("default")]] bool write_holders(const char* path) noexcept;
 
+// Whether any sampled block is there.
+bool has_holders() noexcept;
+
 // The same to where somebody else writes.
 void add_profile(TextFile& to) noexcept;
 void add_holders(TextFile& to) noexcept;

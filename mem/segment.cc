@@ -82,6 +82,7 @@ void cut_to_committed(Segment& segment) noexcept {
   const Layout after = layout_of(segment.committed);
   const std::size_t units = segment.units;
   segment.units = static_cast<std::size_t>(segment.committed);
+  segment.reserved = nullptr;
   if (&segment == segments) std::atomic_ref(first_units).store(segment.units, std::memory_order_relaxed);
   unreserve_between(segment.map, after.map_bytes, before.map_bytes);
   unreserve_between(segment.dirty, after.dirty_bytes, before.dirty_bytes);
@@ -105,7 +106,9 @@ bool commit_to(Segment& segment, std::size_t end) noexcept {
 }
 
 Segment* add_segment(std::size_t needed) noexcept {
-  const std::size_t index = segment_count.load(std::memory_order_relaxed);
+  const std::size_t count = segment_count.load(std::memory_order_relaxed);
+  std::size_t index = 0;
+  while (index < count && segments[index].units > 0) ++index;
   if (index == kMaxSegments || needed > (std::size_t{1} << 47) / kUnitBytes) return nullptr;
   std::size_t units = wished_units(needed);
   void* start = nullptr;
@@ -116,7 +119,8 @@ Segment* add_segment(std::size_t needed) noexcept {
   const Layout layout = layout_of(units);
   Segment& segment = segments[index];
   auto* at = static_cast<std::byte*>(start);
-  segment.units = units;
+  segment.reserved = start;
+  segment.reserved_bytes = layout.whole_bytes;
   segment.map = reinterpret_cast<std::atomic<std::uintptr_t>*>(at);
   segment.dirty = reinterpret_cast<std::uint64_t*>(at + layout.map_bytes);
   segment.descriptors = reinterpret_cast<Descriptor*>(at + layout.map_bytes + layout.dirty_bytes);
@@ -127,27 +131,40 @@ Segment* add_segment(std::size_t needed) noexcept {
       reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(after) + layout.state_bytes, alignment));
   segment.committed = 0;
   segment.frontier = 0;
+  segment.units = units;
   if (!commit_to(segment, needed)) {
-    system::unreserve(start, layout.whole_bytes);
-    segment.base = nullptr;
     segment.units = 0;
+    system::unreserve(start, layout.whole_bytes);
     return nullptr;
   }
-  segment_count.store(index + 1, std::memory_order_release);
+  if (index == count) segment_count.store(index + 1, std::memory_order_release);
   if (index == 0) {
     std::atomic_ref(first_states).store(segment.states, std::memory_order_relaxed);
     std::atomic_ref(first_map).store(segment.map, std::memory_order_relaxed);
     std::atomic_ref(first_units).store(units, std::memory_order_relaxed);
-    std::atomic_ref(first_base).store(reinterpret_cast<std::uintptr_t>(segment.base), std::memory_order_release);
+    std::atomic_ref(first_base).store(reinterpret_cast<std::uintptr_t>(segment.base.load()), std::memory_order_release);
   }
   return &segment;
+}
+
+void remove_segment(Segment& segment) noexcept {
+  // Nobody has a block of it, so whoever looks it up now hears that the address is not ours.
+  segment.units = 0;
+  segment.committed = 0;
+  segment.frontier = 0;
+  system::unreserve(segment.reserved, segment.reserved_bytes);
+  segment.reserved = nullptr;
 }
 
 Segment* segment_with(const void* address) noexcept {
   const std::size_t count = segment_count.load(std::memory_order_acquire);
   for (std::size_t i = 0; i < count; ++i) {
-    const auto offset = reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(segments[i].base);
-    if (offset < segments[i].units * kUnitBytes) return &segments[i];
+    Segment& segment = segments[i];
+    const std::size_t units = segment.units;
+    const std::byte* base = segment.base;
+    const auto offset = reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(base);
+    // Both were of one segment, and not of another in its place.
+    if (offset < units * kUnitBytes && segment.units == units && segment.base == base) return &segment;
   }
   return nullptr;
 }

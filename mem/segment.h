@@ -2,7 +2,7 @@
 //
 // One segment of 1 TiB holds everything, unless the address space is limited (RLIMIT_AS) or the kernel refuses: then there are
 // several smaller ones, and only the first is found by the short way. A limit that is set later is seen when the heap grows next: then
-// the segment gives back the address space that it has not used. Of a segment nothing is touched before it is used:
+// the segment gives back the address space that it has not used. One that is empty goes back when a request finds no room. Of a segment nothing is touched before it is used:
 //
 //     | map: 8 bytes a unit | dirty: 1 bit | descriptors: 64 bytes | states: 1 KiB, in hardened mode | data: 16 KiB, aligned to 2 MiB |
 //
@@ -28,13 +28,15 @@ inline constexpr std::uintptr_t kCounted = 0x80;
 inline constexpr std::uintptr_t kTagMask = 0xff;  // heaps are aligned to 256
 
 struct Segment {
-  std::byte* base = nullptr;  // of the data
-  Counter units;              // reserved
+  std::atomic<std::byte*> base = nullptr;  // of the data
+  Counter units;                           // reserved; 0: given back, until another takes its place
   std::atomic<std::uintptr_t>* map = nullptr;
   Descriptor* descriptors = nullptr;
   std::uint64_t* dirty = nullptr;               // units of free runs that may have pages
   std::atomic<std::uint8_t>* states = nullptr;  // of each 16 bytes (hardened_slabs.h); nullptr in the fast mode
   // Under the lock of PageRuns.
+  void* reserved = nullptr;  // all of it; nullptr once a part has gone back, or all
+  std::size_t reserved_bytes = 0;
   Counter committed;         // units, from the first
   std::size_t frontier = 0;  // units from here on were never used
 
@@ -59,6 +61,12 @@ extern constinit std::atomic<std::size_t> segment_count;
 
 // Adds a segment with room for a run of `units`, as large as may be. nullptr: no address space. Caller has the lock.
 Segment* add_segment(std::size_t units) noexcept;
+// Not the first, which free() looks at, and none that has given back a part of itself.
+inline bool is_removable(const Segment& segment) noexcept {
+  return &segment != segments && segment.reserved != nullptr;
+}
+// Its address space goes back. Nothing of it is in use or in a bin. Caller has the lock.
+void remove_segment(Segment& segment) noexcept;
 // Makes the units below `end` usable. False: the kernel refuses.
 bool commit_to(Segment& segment, std::size_t end) noexcept;
 

@@ -1,6 +1,7 @@
 // mem/system_memory.cc - see system_memory.h.
 #include "mem/system_memory.h"
 
+#include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -109,6 +110,14 @@ void replace_forbidden(void* start, std::size_t bytes) noexcept {
 void advise_huge(void* start, std::size_t bytes) noexcept {
   const KeepErrno keep;
   madvise(start, bytes, MADV_HUGEPAGE);
+}
+
+bool barrier_on_all_threads() noexcept {
+  const KeepErrno keep;
+  const auto barrier = [] { return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0U, 0) == 0; };
+  if (barrier()) return true;
+  // Not registered yet.
+  return errno == EPERM && syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0U, 0) == 0 && barrier();
 }
 
 std::size_t address_space_limit() noexcept {

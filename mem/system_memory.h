@@ -33,6 +33,9 @@ void replace_forbidden(void* start, std::size_t bytes) noexcept;
 // Huge pages where the kernel has some.
 void advise_huge(void* start, std::size_t bytes) noexcept;
 
+// Every thread of this process passes a full memory barrier before this returns. False: the kernel cannot (or a filter forbids it).
+bool barrier_on_all_threads() noexcept;
+
 // The limit on this process's address space in bytes; SIZE_MAX: none.
 std::size_t address_space_limit() noexcept;
 // Monotonic, in milliseconds, coarse.

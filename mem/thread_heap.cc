@@ -9,6 +9,7 @@
 #include "mem/heap_registry.h"
 #include "mem/limits.h"
 #include "mem/options.h"
+#include "mem/purge_thread.h"
 #include "mem/sampling.h"
 #include "mem/seldom.h"
 
@@ -33,6 +34,7 @@ void thread_ends(void* heap) noexcept {
 // Registered with the first block, so before nearly everybody's: of handlers that prepare for a fork ours runs last, of the others
 // first, and they may allocate.
 void before_fork() noexcept {
+  purge_thread::before_fork();
   hardened::before_fork();
   sampling::before_fork();
   heap_registry.before_fork();
@@ -41,12 +43,14 @@ void after_fork_in_parent() noexcept {
   heap_registry.after_fork_in_parent();
   sampling::after_fork();
   hardened::after_fork();
+  purge_thread::after_fork_in_parent();
 }
 void after_fork_in_child() noexcept {
   // Flushes heaps of threads that are not there, which gives up their samples.
   sampling::after_fork();
   heap_registry.after_fork_in_child(current_heap);
   hardened::after_fork();
+  purge_thread::after_fork_in_child();
 }
 
 }  // namespace

@@ -244,6 +244,7 @@ Status run(MountOptions options, const MountServerHooks& hooks, sched::SignalSet
     if (supervised != nullptr) supervised->refuse(confined.error());
     return fail(std::move(confined).error());
   }
+  start_heap_threads();
 
   hooks.mounted(words_for_people(options, *connection, *confined));
   if (!confined->missing.empty()) hooks.log("not confined in all ways: " + confined->missing);

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "mem/allocate.h"
+#include "mem/own_thread.h"
 #include "mem/pages.h"
 #include "sched/spawn.h"
 
@@ -25,12 +26,17 @@ void trim_heap(std::size_t keep_bytes) noexcept {
 
 namespace {
 
+// Before the heap's own constructor, which may want a thread, and which has no priority.
+[[gnu::constructor(101)]] void program_starts() noexcept { mem::hold_own_threads(); }
+
 bool malloc_is_ours() noexcept {
   const std::unique_ptr<void, decltype(&std::free)> probe(std::calloc(1, 1), &std::free);
   return mem::is_ours(probe.get());
 }
 
 }  // namespace
+
+void start_heap_threads() noexcept { mem::release_own_threads(); }
 
 void flush_workers() {
   static const bool ours = malloc_is_ours();

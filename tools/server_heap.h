@@ -18,6 +18,10 @@ void bound_heap() noexcept;
 // Gives back free memory if there is more of it than `keep_bytes`. Takes milliseconds, so on a thread beside the workers.
 void trim_heap(std::size_t keep_bytes) noexcept;
 
+// Once the process is confined. Until then our own heap, if it is this build's, starts no thread: it would hear no signals, and confine() could
+// not take its privileges. From the start of every program that is linked with this file.
+void start_heap_threads() noexcept;
+
 // Of our own heap (else nothing): what waits in the lists of the workers' threads goes where it belongs, and what nobody uses back to
 // the system. From a fiber; parks. Microseconds a worker.
 void flush_workers();

@@ -182,6 +182,11 @@ void add_conditional(Filter& filter, bool writes_files) {
   filter.add(allow, "ioctl", equals(1, TCGETS));
   constexpr std::uint64_t kSocketType = 0xFFFFFFFF & ~std::uint64_t{SOCK_CLOEXEC | SOCK_NONBLOCK};
   filter.add(allow, "socket", equals(0, AF_UNIX), masked(1, kSocketType, SOCK_DGRAM));
+  // Of the heap's numbers (WEFT_HEAP=stats=): its socket listens already, or there is none.
+  filter.add(allow, "accept4");
+  filter.add(allow, "getsockopt", equals(1, SOL_SOCKET), equals(2, SO_COOKIE));
+  for (const int patience : {SO_RCVTIMEO, SO_SNDTIMEO})
+    filter.add(allow, "setsockopt", equals(1, SOL_SOCKET), equals(2, static_cast<std::uint64_t>(patience)));
 }
 
 }  // namespace

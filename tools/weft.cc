@@ -145,8 +145,9 @@ Status heap(const Wish& wish) {
     return {};
   }
   if (!wish.profile.empty()) return write_whole(wish.profile, TRY(ask_heap(wish.process, "profile")));
+  if (wish.holders) return write_whole("-", demangled(TRY(ask_heap(wish.process, "holders"))));
   const char* format = wish.json ? "json" : wish.prometheus ? "prometheus" : "text";
-  return write_whole("-", TRY(ask_heap(wish.process, wish.holders ? "holders" : format)));
+  return write_whole("-", TRY(ask_heap(wish.process, format)));
 }
 
 }  // namespace

@@ -74,5 +74,7 @@ Status scrub_mount(const std::string& directory, ScrubOptions options, PrintRepo
 // socket, or it refuses; kAccessDenied: another user's; kTimedOut: it does not answer.
 Result<std::string> ask_heap(const std::string& process_or_socket, std::string_view question,
                              std::chrono::seconds patience = std::chrono::seconds(10));
+// The same text with the names of C++ functions ("_Z...") as people write them.
+std::string demangled(const std::string& text);
 
 }  // namespace weft::tools

@@ -1,4 +1,5 @@
 // tools/weft_heap.cc - `weft heap`: asks a running process for the numbers of its heap, at the socket that it was told to open.
+#include <cxxabi.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <memory>
 
 #include "mem/options.h"
 #include "tools/weft_commands.h"
@@ -71,6 +73,22 @@ Error cannot_connect(int error, const std::string& path) {
 }
 
 }  // namespace
+
+std::string demangled(const std::string& text) {
+  std::string readable;
+  for (std::size_t at = 0;;) {
+    const std::size_t before = text.find(" _Z", at);
+    if (before == std::string::npos) return readable.append(text, at);
+    const std::size_t name = before + 1;
+    readable.append(text, at, name - at);
+    at = std::min(text.find_first_of("+ \n", name), text.size());
+    const std::string mangled = text.substr(name, at - name);
+    int status = -1;
+    const std::unique_ptr<char, decltype(&std::free)> words(
+        abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &status), &std::free);
+    readable += status == 0 && words != nullptr ? words.get() : mangled;
+  }
+}
 
 Result<std::string> ask_heap(const std::string& process_or_socket, std::string_view question,
                              std::chrono::seconds patience) {

@@ -13,6 +13,7 @@
 #include "mem/line.h"
 #include "mem/options.h"
 #include "mem/profile.h"
+#include "mem/purge_thread.h"
 #include "mem/report.h"
 #include "mem/seldom.h"
 #include "mem/text_file.h"
@@ -45,6 +46,7 @@ void write_asked(const char* option, const char* pattern, void (*write)(TextFile
 // Without a priority: in a program that is linked statically stacks can be walked only once the compiler's own constructor has run.
 [[gnu::constructor]] void process_starts() noexcept {
   const Options& asked = options();
+  purge_thread::allow(asked.purge_thread);
   if (asked.sampling) {
     // Hardened mode is not for speed, and whoever looks for a mistake wants to know of each block.
     const std::size_t usual = asked.hardened ? 1 : kUsualSample;
@@ -62,7 +64,8 @@ void write_asked(const char* option, const char* pattern, void (*write)(TextFile
   if (!is_profiling()) return;
   write_asked("profile", options().profile, &add_profile);
   write_asked("leaks", options().leaks, &add_holders);
-  if (options().leaks != nullptr && *options().leaks == '\0') {
+  // On standard error there are others who want to be heard.
+  if (options().leaks != nullptr && *options().leaks == '\0' && has_holders()) {
     TextFile to(STDERR_FILENO);
     add_holders(to);
   }

@@ -118,6 +118,27 @@ TEST(HeapUnderLimit, DISABLED_FillsEmptiesAndFillsAgain) {
   EXPECT_GT(gather_stats().reserved_bytes, 100UL << 20);
 }
 
+TEST(HeapUnderLimit, DISABLED_LongBlocksFindRoomThatShortOnesHad) {
+  std::size_t first_count = 0;
+  for (int round = 0; round < 5; ++round) {
+    Node* chain = nullptr;
+    const std::size_t count = fill_memory(3000, chain);
+    if (round == 0) first_count = count;
+    EXPECT_GE(count * 100, first_count * 90) << round;
+    release_chain(chain);
+    // Half of the limit, where the heap takes an eighth of it at a time.
+    auto* block = static_cast<char*>(allocate(200UL << 20));
+    ASSERT_NE(block, nullptr) << round;
+    block[0] = block[(200UL << 20) - 1] = 1;
+    EXPECT_TRUE(test::invariants_hold());
+    release(block);
+    EXPECT_TRUE(test::invariants_hold());
+  }
+  // What is left is the first, and what lists hold.
+  trim(0);
+  EXPECT_LT(gather_stats().reserved_bytes, 160UL << 20);
+}
+
 TEST(HeapUnderLimit, DISABLED_LeavesRoomForThreads) {
   std::vector<void*> blocks;
   blocks.reserve(10000);
@@ -134,6 +155,7 @@ TEST(HeapExhaustion, UnderALimitOfAddressSpaceItFailsCleanlyAndGoesOn) {
   if (kSanitized) GTEST_SKIP() << "sanitizers reserve more address space than the limit";
   EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_FillsEmptiesAndFillsAgain", 400UL << 20), 0);
   EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_LeavesRoomForThreads", 300UL << 20), 0);
+  EXPECT_EQ(status_of_body("HeapUnderLimit.DISABLED_LongBlocksFindRoomThatShortOnesHad", 400UL << 20), 0);
 }
 
 // A limit that comes when there is a heap already, with its terabyte of address space.

@@ -52,6 +52,19 @@ TEST(HeapOptions, AllOfThemAtOnce) {
   EXPECT_EQ(all.hard_bytes, std::size_t{2} << 30);
 }
 
+TEST(HeapOptions, ThePurgeThreadIsOnOffOrAuto) {
+  EXPECT_EQ(parsed("").purge_thread, PurgeThread::kAuto);
+  EXPECT_EQ(parsed("purge_thread=on").purge_thread, PurgeThread::kOn);
+  EXPECT_EQ(parsed("purge_thread=off").purge_thread, PurgeThread::kOff);
+  EXPECT_EQ(parsed("purge_thread=off,purge_thread=auto").purge_thread, PurgeThread::kAuto);
+  EXPECT_TRUE(faults().empty());
+  for (const char* wrong : {"purge_thread", "purge_thread=", "purge_thread=yes"}) {
+    EXPECT_EQ(parsed(wrong).purge_thread, PurgeThread::kAuto);
+    ASSERT_EQ(faults().size(), 1U) << wrong;
+    EXPECT_EQ(faults()[0], std::string(wrong) + ": is auto, on or off");
+  }
+}
+
 TEST(HeapOptions, WhatIsNotUnderstoodIsNamedAndTheRestHolds) {
   const Options some = parsed("harden,hard=64m,profile=/tmp/p");
   ASSERT_EQ(faults().size(), 1U);

@@ -67,6 +67,13 @@ TEST_F(HeapProfile, ALeakIsNamedByItsFunctionAndItsSize) {
   EXPECT_EQ(end.said.find("weft3mem"), std::string::npos) << end.said;
 }
 
+TEST_F(HeapProfile, AProcessThatHoldsNothingSaysNothing) {
+  const Outcome end = run("leaks", program("idle") + " one 0 0");
+  EXPECT_EQ(end.status, 0);
+  EXPECT_EQ(end.said.find("weft heap"), std::string::npos) << end.said;
+  EXPECT_NE(run("leaks", program("leaky")).said.find("holds about"), std::string::npos);
+}
+
 TEST_F(HeapProfile, PprofReadsIt) {
   if (!test::have("google-pprof")) GTEST_SKIP() << "google-pprof (Debian: google-perftools) is not installed";
   const std::string path = (folder_ / "leaky.heap").string();

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +29,8 @@
 
 #include "kernel/metrics.h"
 #include "kernel/uring.h"
+#include "mem/control_socket.h"
+#include "mem/own_thread.h"
 #include "sched/file_disk.h"
 #include "sched/offload.h"
 #include "sched/runtime.h"
@@ -162,6 +165,30 @@ TEST_F(Confined, NoWayRoundByIoUring) {
         if (const int result = open_by_ring(flags, by_worker); result != -EACCES)
           return (by_worker ? "worker: " : "itself: ") + std::to_string(result);
       }
+    }
+    return {};
+  }));
+}
+
+// What `weft heap` hears of a server that was started with WEFT_HEAP=stats=SOCKET.
+TEST_F(Confined, TheHeapTellsItsNumbersByAThreadThatHasNoPrivilegesEither) {
+  static const std::string path = folder_ + "/heap";
+  EXPECT_FINE(test::in_child([]() -> std::string {
+    mem::hold_own_threads();
+    if (const char* fault = mem::serve_numbers(path.c_str()); fault != nullptr) return fault;
+    const int asks = ::socket(AF_UNIX, SOCK_STREAM, 0);  // none can be made later
+    if (const std::string missing = unless_confined(confine(Confine::kAuto, {})); !missing.empty()) return missing;
+    mem::release_own_threads();
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    if (::connect(asks, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return "not connected";
+    if (::send(asks, "text\n", 5, MSG_NOSIGNAL) != 5) return "not asked";
+    char answer[16] = {};
+    if (::recv(asks, answer, sizeof answer - 1, MSG_WAITALL) <= 0) return "no answer";
+    if (!std::string(answer).starts_with("ok\nused_bytes")) return answer;
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      if (status_of(task.path(), "CapEff:") != "0000000000000000" || status_of(task.path(), "Seccomp:") != "2")
+        return status_of(task.path(), "Name:") + " is free";
     }
     return {};
   }));

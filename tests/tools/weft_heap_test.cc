@@ -115,6 +115,14 @@ TEST_F(WeftHeap, AProcessThatDoesNotSampleHasNoProfile) {
   EXPECT_NE(end.said.find("the process does not sample"), std::string::npos) << end.said;
 }
 
+TEST(WeftHeapNames, OfCppFunctionsAreReadable) {
+  EXPECT_EQ(demangled("held\n    0x12 _ZN1a4workEi+0x1f (/lib/a+0x4)\n    0x13 main+0x2 (/a)\n"),
+            "held\n    0x12 a::work(int)+0x1f (/lib/a+0x4)\n    0x13 main+0x2 (/a)\n");
+  EXPECT_EQ(demangled("    0x12 _Z_no+0x1 (/b)"), "    0x12 _Z_no+0x1 (/b)");
+  EXPECT_EQ(demangled(" _Z3runv"), " run()");
+  EXPECT_EQ(demangled(""), "");
+}
+
 TEST_F(WeftHeap, SaysWhoIsNotThere) {
   const Outcome none = weft_heap("999999999");
   EXPECT_EQ(none.status, 1);
