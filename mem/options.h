@@ -22,6 +22,7 @@ inline constexpr std::size_t kUsualSample = std::size_t{512} << 10;
 
 struct Options {
   bool hardened = false;
+  bool full = false;  // hardened=full
   // Sampling is wanted: profile, leaks or sample was given.
   bool sampling = false;
   // Paths, as given: "%p" stands for the process id. nullptr: not asked for; "": asked for without a path.
