@@ -161,23 +161,34 @@ WEFT_HEAP_ENTRY void release_slow_sized(void* block, std::size_t size) noexcept 
 }
 
 // What release() found in the map.
-static std::uintptr_t entry_of(std::uintptr_t tag) noexcept {
-  return tag ^ reinterpret_cast<std::uintptr_t>(current_heap);
+static std::uintptr_t entry_of(std::uintptr_t tag, const LocalHeap& heap) noexcept {
+  return tag ^ reinterpret_cast<std::uintptr_t>(&heap);
 }
 
 // Of the first segment, and not of an active slab of this thread.
-void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept {
+void release_other(void* block, std::size_t unit, std::uintptr_t tag, LocalHeap& heap) noexcept {
   if (tag <= kTagMask) [[likely]]
-    return current_heap->free_counted(slab_at(segments[0], unit), block);
-  if (hardened::owns(entry_of(tag)) && !sampling::on())
-    return hardened::release_small(block, entry_of(tag), hardened::kSizeUnknown);
+    return heap.free_counted(slab_at(segments[0], unit), block);
+  const auto size_class = static_cast<unsigned>(tag & kClassMask);
+  if ((tag & kPlainEntry) != 0) [[likely]]
+    return hardened::release_plain(static_cast<std::byte*>(block), size_class, heap);
+  if (hardened::owns(entry_of(tag, heap)) && !sampling::on())
+    return hardened::release_sized(static_cast<std::byte*>(block), size_class, hardened::kSizeUnknown);
   release_slow(block);
 }
 
-void release_other_sized(void* block, std::size_t size, std::size_t unit, std::uintptr_t tag) noexcept {
+void release_other_sized(void* block, std::size_t size, std::size_t unit, std::uintptr_t tag,
+                         LocalHeap& heap) noexcept {
   if (tag <= kTagMask) [[likely]]
-    return current_heap->free_counted(slab_at(segments[0], unit), block);
-  if (hardened::owns(entry_of(tag)) && !sampling::on()) return hardened::release_small(block, entry_of(tag), size);
+    return heap.free_counted(slab_at(segments[0], unit), block);
+  const auto size_class = static_cast<unsigned>(tag & kClassMask);
+  if ((tag & kPlainEntry) != 0) [[likely]] {
+    auto* at = static_cast<std::byte*>(block);
+    hardened::expect_plain_size(at, size_class, size);
+    return hardened::release_plain(at, size_class, heap);
+  }
+  if (hardened::owns(entry_of(tag, heap)) && !sampling::on())
+    return hardened::release_sized(static_cast<std::byte*>(block), size_class, size);
   release_slow_sized(block, size);
 }
 
@@ -290,8 +301,11 @@ WEFT_HEAP_ENTRY void* reallocate(void* block, std::size_t size) noexcept {
 
 namespace {
 void flush_own() noexcept {
-  if (has_heap()) current_heap->flush();
-  if (hardened::on()) hardened::flush();
+  if (hardened::on()) {
+    hardened::flush();
+  } else if (has_heap()) {
+    current_heap->flush();
+  }
   if (sampling::on()) sampling::flush();
 }
 }  // namespace

@@ -25,15 +25,15 @@ inline constexpr std::size_t kMaxRequest = PTRDIFF_MAX;
 namespace detail {
 void* allocate_slow(std::size_t size) noexcept;
 void release_slow(void* block) noexcept;
-void release_other(void* block, std::size_t unit, std::uintptr_t tag) noexcept;
+void release_other(void* block, std::size_t unit, std::uintptr_t tag, LocalHeap& heap) noexcept;
 void release_slow_sized(void* block, std::size_t size) noexcept;
-void release_other_sized(void* block, std::size_t size, std::size_t unit, std::uintptr_t tag) noexcept;
+void release_other_sized(void* block, std::size_t size, std::size_t unit, std::uintptr_t tag, LocalHeap& heap) noexcept;
 }  // namespace detail
 
 // 12 instructions when the list has a block.
 [[gnu::always_inline]] inline void* allocate(std::size_t size) noexcept {
   if (size <= kTableMax) [[likely]] {
-    void* block = current_heap->pop(kClassTable[size]);
+    void* block = current_heap->pop(class_table[size]);
     if (block != nullptr) [[likely]]
       return block;
   }
@@ -47,7 +47,7 @@ void release_other_sized(void* block, std::size_t size, std::size_t unit, std::u
     return detail::release_slow(block);
   LocalHeap* heap = current_heap;
   const std::uintptr_t tag = first_map[unit].load(std::memory_order_relaxed) ^ reinterpret_cast<std::uintptr_t>(heap);
-  if (tag >= kCounted) return detail::release_other(block, unit, tag);
+  if (tag >= kCounted) return detail::release_other(block, unit, tag, *heap);
   heap->push(static_cast<unsigned>(tag), block);
 }
 
@@ -58,7 +58,7 @@ void release_other_sized(void* block, std::size_t size, std::size_t unit, std::u
     return detail::release_slow_sized(block, size);
   LocalHeap* heap = current_heap;
   const std::uintptr_t tag = first_map[unit].load(std::memory_order_relaxed) ^ reinterpret_cast<std::uintptr_t>(heap);
-  if (tag >= kCounted) return detail::release_other_sized(block, size, unit, tag);
+  if (tag >= kCounted) return detail::release_other_sized(block, size, unit, tag, *heap);
   heap->push(static_cast<unsigned>(tag), block);
 }
 

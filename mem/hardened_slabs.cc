@@ -14,18 +14,33 @@ namespace weft::mem {
 
 WEFT_SELDOM constinit HardenedSlabs hardened_slabs;
 WEFT_SELDOM constinit LocalHeap hardened_owner;
+constinit unsigned plain_classes = 0;
 
 namespace {
 
-std::uint64_t next_random(std::uint64_t& state) noexcept {
+// Below `bound`, which fits into 32 bits. A multiplication, because a division would take longer than all else that is done for a block.
+std::size_t random_below(std::uint64_t& state, std::size_t bound) noexcept {
   if (state == 0) state = (canary::pattern[0] + reinterpret_cast<std::uintptr_t>(&state)) * 0x9e3779b97f4a7c15 | 1;
   state ^= state << 13;
   state ^= state >> 7;
   state ^= state << 17;
-  return state;
+  return static_cast<std::size_t>((state >> 32) * bound >> 32);
 }
 
-// Units and blocks of a slab, with 16 bytes left at its end: a block fewer, or, of large blocks, a unit more.
+// Whether a free block is there, and not with a thread.
+std::atomic<std::uint8_t>& is_in(const Segment& segment, const std::byte* block) noexcept {
+  return segment.states[static_cast<std::size_t>(block - segment.base) / kMinAlign];
+}
+void set_in(const Segment& segment, const std::byte* block, bool in) noexcept {
+  is_in(segment, block).store(in ? 1 : 0, std::memory_order_relaxed);
+}
+
+// Blocks from this size on begin at a different line of a page in each slab, because otherwise those of all slabs, having sizes of many
+// lines, would share a few sets of the cache.
+constexpr std::size_t kLeastColoured = 2048;
+constexpr std::size_t kColourStep = 5 * std::size_t{64};
+
+// Units and blocks of a slab, behind the first header: a block fewer than there would be room for, or, of large blocks, a unit more.
 struct SlabShape {
   unsigned units;
   unsigned blocks;
@@ -33,10 +48,13 @@ struct SlabShape {
 constexpr SlabShape shape_of(unsigned size_class) noexcept {
   const std::size_t bytes = kClassBytes[size_class];
   const unsigned units = slab_units(size_class);
+  const std::size_t before = bytes < kLeastColoured ? marked::kHeaderBytes : kPageBytes;
+  const auto blocks_in = [&](unsigned in) noexcept {
+    return static_cast<unsigned>((in * kUnitBytes - before) / bytes);
+  };
   const std::size_t whole = units * kUnitBytes / bytes;
-  const std::size_t blocks = (units * kUnitBytes - canary::kBytes) / bytes;
-  if (blocks == whole || whole > 8) return {units, static_cast<unsigned>(blocks)};
-  return {units + 1, static_cast<unsigned>(whole)};
+  if (blocks_in(units) == whole || whole > 8) return {units, blocks_in(units)};
+  return {units + 1, blocks_in(units + 1)};
 }
 
 void link(Descriptor*& head, Descriptor& slab) noexcept {
@@ -52,8 +70,23 @@ void unlink(Descriptor*& head, Descriptor& slab) noexcept {
   (slab.prev != nullptr ? slab.prev->next : head) = slab.next;
 }
 
-std::byte* block_of(const Descriptor& slab, std::size_t index) noexcept {
-  return start_of(slab) + index * kClassBytes[slab.size_class];
+// Where the blocks of a slab are.
+struct Blocks {
+  std::byte* first;
+  std::size_t bytes;
+  std::byte* operator[](std::size_t index) const noexcept { return first + index * bytes; }
+};
+Blocks blocks_of(const Descriptor& slab) noexcept {
+  const std::size_t bytes = kClassBytes[slab.size_class];
+  const std::size_t colour =
+      bytes < kLeastColoured ? 0 : unit_of(slab) * kColourStep % (kPageBytes - marked::kHeaderBytes) / 64 * 64;
+  return {start_of(slab) + marked::kHeaderBytes + colour, bytes};
+}
+
+// Behind the blocks there are so far.
+void check_end(const Descriptor& slab, const Blocks& all) noexcept {
+  const std::byte* end = all[slab.carved];
+  if (slab.carved > 0 && !marked::is_free(end)) report_mark(end, slab.size_class);
 }
 
 // The first of a few that has an eighth free, else the one with most: of a slab that is nearly full each block has to be looked for.
@@ -69,11 +102,28 @@ Descriptor* pick(Descriptor* first) noexcept {
 
 }  // namespace
 
-void report_touched(const void* block, std::size_t bytes, std::size_t slack) noexcept {
-  const auto* end = static_cast<const std::byte*>(block) + bytes;
-  fatal(canary::holds(end, slack) ? "a block was written to after it had been freed"
-                                  : "a block was written to beyond its end",
-        block);
+BlockPlace place_in_slab(const Descriptor& slab, const void* address) noexcept {
+  const Blocks all = blocks_of(slab);
+  const auto offset = static_cast<std::size_t>(static_cast<const std::byte*>(address) - all.first);
+  return {offset / all.bytes, offset % all.bytes};
+}
+
+// Of what is looked at in a free block no more than the program would touch of the least.
+void make_free(std::byte* block, unsigned size_class) noexcept {
+  if (is_plain(size_class)) return marked::retire_plain(block, size_class);
+  const std::size_t size = std::min<std::size_t>(marked::sized_room(size_class), 4 * canary::kBytes);
+  marked::set_free(block);
+  marked::set_size(block, size);
+  marked::clear_sized(block, size, true);
+}
+
+void report_mark(const std::byte* block, unsigned size_class) noexcept {
+  fatal("a block was written to beyond its end, or the next one before its beginning", block - kClassBytes[size_class]);
+}
+
+void report_touched(const std::byte* block, unsigned size_class) noexcept {
+  if (!marked::is_free(block)) report_mark(block, size_class);
+  fatal("a block was written to after it had been freed", block);
 }
 
 Descriptor* HardenedSlabs::make_slab(Shelf& shelf, unsigned size_class) noexcept {
@@ -86,8 +136,8 @@ Descriptor* HardenedSlabs::make_slab(Shelf& shelf, unsigned size_class) noexcept
   slab.size_class = static_cast<std::uint8_t>(size_class);
   slab.capacity = static_cast<std::uint16_t>(shape.blocks);
   slab.slab.free = &shelf;
-  canary::write(start_of(slab) + shape.units * kUnitBytes, canary::kBytes);
-  set_entries(slab, reinterpret_cast<std::uintptr_t>(&hardened_owner) | size_class | kCounted);
+  set_entries(slab, reinterpret_cast<std::uintptr_t>(&hardened_owner) | size_class | kCounted |
+                        (is_plain(size_class) ? kPlainEntry : 0));
   link(shelf.with_room, slab);
   return &slab;
 }
@@ -95,41 +145,45 @@ Descriptor* HardenedSlabs::make_slab(Shelf& shelf, unsigned size_class) noexcept
 void HardenedSlabs::free_slab(Shelf& shelf, Descriptor& slab) noexcept {
   unlink(shelf.with_room, slab);
   const Segment& segment = segment_of(slab);
-  for (unsigned i = 0; i < slab.carved; ++i) set_state(state_of(segment, block_of(slab, i)), kNoBlock);
+  const Blocks all = blocks_of(slab);
+  check_end(slab, all);
+  for (unsigned i = 0; i < slab.carved; ++i) set_in(segment, all[i], false);
   set_entries(slab, 0);
   page_runs.free(slab);
 }
 
 // Blocks that came back, from a random one on; then a page of those that nobody has had.
-std::size_t HardenedSlabs::take_from(Shelf& shelf, Descriptor& slab, FreeBlock* blocks, std::size_t count) noexcept {
+std::size_t HardenedSlabs::take_from(Shelf& shelf, Descriptor& slab, std::byte** blocks, std::size_t count) noexcept {
   const Segment& segment = segment_of(slab);
+  const Blocks all = blocks_of(slab);
+  check_end(slab, all);
   std::size_t taken = 0;
-  const auto take_block = [&](std::size_t index) noexcept {
-    blocks[taken++] = FreeBlock(block_of(slab, index), canary::kBytes);
-    set_state(state_of(segment, block_of(slab, index)), kFreed);
-  };
   if (slab.used < slab.carved) {
     const std::size_t wanted = std::min<std::size_t>(count, slab.carved - slab.used);
-    std::size_t index = next_random(shelf.random) % slab.carved;
+    std::size_t index = random_below(shelf.random, slab.carved);
     while (taken < wanted) {
-      if (state_of(segment, block_of(slab, index)).load(std::memory_order_relaxed) == kInSlab) take_block(index);
+      std::byte* block = all[index];
+      if (is_in(segment, block).load(std::memory_order_relaxed) != 0) {
+        expect_untouched(block, slab.size_class);
+        set_in(segment, block, false);
+        blocks[taken++] = block;
+      }
       if (++index == slab.carved) index = 0;
     }
   } else {
-    const std::size_t bytes = kClassBytes[slab.size_class];
-    const std::size_t in_page = std::max(kPageBytes / bytes, std::size_t{1});
+    const std::size_t in_page = std::max(kPageBytes / all.bytes, std::size_t{1});
     const std::size_t end = std::min<std::size_t>({slab.capacity, slab.carved + in_page, slab.carved + count});
     while (slab.carved < end) {
-      // Also where it is known to be zero: a page that is read before it is written costs two faults.
-      canary::make_free(block_of(slab, slab.carved), bytes);
-      take_block(slab.carved++);
+      make_free(all[slab.carved], slab.size_class);
+      blocks[taken++] = all[slab.carved++];
     }
+    marked::set_free(all[end]);
   }
   slab.used = static_cast<std::uint16_t>(slab.used + taken);
   return taken;
 }
 
-std::size_t HardenedSlabs::take(unsigned shard, unsigned size_class, FreeBlock* blocks, std::size_t count) noexcept {
+std::size_t HardenedSlabs::take(unsigned shard, unsigned size_class, std::byte** blocks, std::size_t count) noexcept {
   Shelf& shelf = shelves_[shard][size_class];
   const std::scoped_lock guard(shelf.lock);
   std::size_t taken = 0;
@@ -140,25 +194,21 @@ std::size_t HardenedSlabs::take(unsigned shard, unsigned size_class, FreeBlock* 
     taken += take_from(shelf, *slab, blocks + taken, count - taken);
     if (slab->used == slab->capacity) unlink(shelf.with_room, *slab);
   }
-  for (std::size_t i = taken; i > 1; --i) std::swap(blocks[i - 1], blocks[next_random(shelf.random) % i]);
+  for (std::size_t i = taken; i > 1; --i) std::swap(blocks[i - 1], blocks[random_below(shelf.random, i)]);
   return taken;
 }
 
-void HardenedSlabs::put_back(Shelf& shelf, Descriptor& slab, FreeBlock block) noexcept {
-  const std::size_t bytes = kClassBytes[slab.size_class];
-  expect_untouched(block.start(), bytes, block.slack());
-  canary::make_free(block.start(), bytes);
-  set_state(state_of(segment_of(slab), block.start()), kInSlab);
+void HardenedSlabs::put_back(Shelf& shelf, Descriptor& slab) noexcept {
   --slab.used;
   if (!slab.listed) link(shelf.with_room, slab);
   const bool alone = shelf.with_room == &slab && slab.next == nullptr;
   if (slab.used == 0 && !alone) free_slab(shelf, slab);
 }
 
-void HardenedSlabs::give(const FreeBlock* blocks, std::size_t count) noexcept {
+void HardenedSlabs::give(std::byte* const* blocks, std::size_t count) noexcept {
   Shelf* locked = nullptr;
   for (std::size_t i = 0; i < count; ++i) {
-    const std::byte* block = blocks[i].start();
+    const std::byte* block = blocks[i];
     Segment& segment = *segment_with(block);
     Descriptor& slab = slab_at(segment, unit_at(segment, block));
     auto* shelf = static_cast<Shelf*>(slab.slab.free);
@@ -167,7 +217,8 @@ void HardenedSlabs::give(const FreeBlock* blocks, std::size_t count) noexcept {
       shelf->lock.lock();
       locked = shelf;
     }
-    put_back(*locked, slab, blocks[i]);
+    set_in(segment, block, true);
+    put_back(*locked, slab);
   }
   if (locked != nullptr) locked->lock.unlock();
 }

@@ -177,7 +177,7 @@ class Walk {
     const void* start = segment.address(unit);
     const std::uintptr_t entry = segment.map[unit].load();
     ++checked_.slabs;
-    expect((entry & kClassMask) == slab.size_class && (entry & ~kTagMask) != 0,
+    expect((entry & kClassMask) == slab.size_class && (entry & kOwnerMask) != 0,
            "a slab's entry has its class and an owner", start);
     expect(((entry & kCounted) == 0) == slab.active, "a slab's entry says whether it is active", start);
     for (std::size_t i = 0; i < slab.units; ++i) {

@@ -1,6 +1,7 @@
 // mem/limits.cc - see limits.h.
 #include "mem/limits.h"
 
+#include "mem/hardened.h"
 #include "mem/page_runs.h"
 #include "mem/thread_heap.h"
 
@@ -14,7 +15,7 @@ std::size_t bytes_of(std::size_t units) noexcept { return units == SIZE_MAX ? SI
 
 void set_limits(const Limits& limits) noexcept {
   page_runs.set_limits(units_of(limits.soft_bytes), units_of(limits.hard_bytes));
-  if (has_heap()) current_heap->relieve();
+  if (!hardened::on() && has_heap()) current_heap->relieve();
 }
 
 Limits limits() noexcept {

@@ -24,6 +24,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "mem/biased_lock.h"
 #include "mem/counter.h"
@@ -72,6 +73,9 @@ class alignas(256) LocalHeap {
     link_of(block) = list_[size_class];
     list_[size_class] = block;
   }
+
+  // The whole list, as a chain.
+  void* take_list(unsigned size_class) noexcept { return std::exchange(list_[size_class], nullptr); }
 
   // A block, once pop() has none. nullptr: no memory.
   void* refill(unsigned size_class) noexcept;

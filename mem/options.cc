@@ -18,10 +18,10 @@ namespace weft::mem {
 namespace {
 
 constexpr const char* kKnown =
-    "known are hardened, fast, profile[=FILE], sample=SIZE, leaks[=FILE], report=FILE, stats=SOCKET, soft=SIZE, "
+    "known are hardened[=full], fast, profile[=FILE], sample=SIZE, leaks[=FILE], report=FILE, stats=SOCKET, soft=SIZE, "
     "hard=SIZE, purge_thread=auto|on|off";
 
-enum class Value { kNone, kMaybe, kPath, kSize, kPurgeThread };
+enum class Value { kNone, kLevel, kMaybe, kPath, kSize, kPurgeThread };
 
 struct Known {
   std::string_view name;
@@ -29,7 +29,11 @@ struct Known {
   void (*set)(Options& into, const char* path, std::size_t size) noexcept;
 };
 constexpr std::array<Known, 10> kOptions{{
-    {"hardened", Value::kNone, [](Options& into, const char*, std::size_t) noexcept { into.hardened = true; }},
+    {"hardened", Value::kLevel,
+     [](Options& into, const char* level, std::size_t) noexcept {
+       into.hardened = true;
+       into.full = level != nullptr;
+     }},
     {"fast", Value::kNone, [](Options& into, const char*, std::size_t) noexcept { into.hardened = false; }},
     {"profile", Value::kMaybe,
      [](Options& into, const char* path, std::size_t) noexcept {
@@ -92,6 +96,10 @@ const char* fault_of(char* text, bool trusted, Options& into) noexcept {
     case Value::kNone:
       if (value != nullptr) return "takes no value";
       known->set(into, nullptr, 0);
+      return nullptr;
+    case Value::kLevel:
+      if (value != nullptr && std::strcmp(value, "full") != 0) return "has no level but full";
+      known->set(into, value, 0);
       return nullptr;
     case Value::kMaybe:
     case Value::kPath:

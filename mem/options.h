@@ -29,6 +29,7 @@ enum class PurgeThread : std::uint8_t {
 
 struct Options {
   bool hardened = false;
+  bool full = false;  // hardened=full
   // Sampling is wanted: profile, leaks or sample was given.
   bool sampling = false;
   // Paths, as given: "%p" stands for the process id. nullptr: not asked for; "": asked for without a path.

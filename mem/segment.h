@@ -26,6 +26,9 @@ inline constexpr std::uintptr_t kLargeEntry = 1;
 inline constexpr std::uintptr_t kClassMask = 0x7f;
 inline constexpr std::uintptr_t kCounted = 0x80;
 inline constexpr std::uintptr_t kTagMask = 0xff;  // heaps are aligned to 256
+// Of a slab of the hardened mode whose blocks are plain (marked_block.h).
+inline constexpr std::uintptr_t kPlainEntry = std::uintptr_t{1} << 63;
+inline constexpr std::uintptr_t kOwnerMask = ~(kTagMask | kPlainEntry);
 
 struct Segment {
   std::atomic<std::byte*> base = nullptr;  // of the data
@@ -94,7 +97,7 @@ inline Descriptor* run_at(const void* block) noexcept {
 // Whom a slab belongs to, as of now.
 inline LocalHeap* owner_of(const Descriptor& slab) noexcept {
   const std::uintptr_t entry = segment_of(slab).map[unit_of(slab)].load(std::memory_order_acquire);
-  return reinterpret_cast<LocalHeap*>(entry & ~kTagMask);
+  return reinterpret_cast<LocalHeap*>(entry & kOwnerMask);
 }
 inline void set_entries(const Descriptor& slab, std::uintptr_t entry) noexcept {
   std::atomic<std::uintptr_t>* map = segment_of(slab).map + unit_of(slab);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "mem/hardened.h"
 #include "mem/heap_registry.h"
 #include "mem/limits.h"
 #include "mem/page_runs.h"
@@ -61,7 +62,8 @@ void count_runs(Stats& stats) noexcept {
 // Of the caller's own lists it is known how long they are.
 void subtract_own_lists(Stats& stats) noexcept {
   for (unsigned c = 0; c < kClasses; ++c) {
-    const std::size_t waiting = current_heap->waiting_blocks(c) + sampling::waiting_blocks(c);
+    const std::size_t waiting =
+        hardened::on() ? current_lists->blocks_of(c) : current_heap->waiting_blocks(c) + sampling::waiting_blocks(c);
     stats.classes[c].blocks_used -= std::min(waiting, stats.classes[c].blocks_used);
   }
 }

@@ -15,8 +15,9 @@
 
 namespace weft::mem {
 
-WEFT_SELDOM constinit LocalHeap no_heap;
+WEFT_SELDOM constinit HardenedLists no_heap;
 constinit thread_local LocalHeap* current_heap = &no_heap;
+constinit std::array<std::uint8_t, kTableMax + 1> class_table = kClassTable;
 
 namespace {
 

@@ -7,12 +7,22 @@
 // Tests: tests/mem/threads_test.cc, tests/mem/fork_test.cc.
 #pragma once
 
+#include <array>
+#include <cstdint>
+
+#include "mem/hardened_lists.h"
 #include "mem/local_heap.h"
+#include "mem/size_class.h"
 
 namespace weft::mem {
 
-extern constinit LocalHeap no_heap;
+// Also the lists of a thread without any in hardened mode (hardened_lists.h).
+extern constinit HardenedLists no_heap;
 extern constinit thread_local LocalHeap* current_heap;
+
+// The class of a request: kClassTable, but in hardened mode with room for a canary, and class 0, of which no list has a block, for what
+// does not leave any. Written once, before the first block.
+[[gnu::visibility("hidden")]] extern constinit std::array<std::uint8_t, kTableMax + 1> class_table;
 
 inline bool has_heap() noexcept { return current_heap != &no_heap; }
 

@@ -83,7 +83,7 @@ void* try_once(std::size_t size, std::size_t align) noexcept {
 
 [[gnu::always_inline]] inline void* new_block(std::size_t size) {
   if (size <= kTableMax) [[likely]] {
-    void* block = current_heap->pop(kClassTable[size]);
+    void* block = current_heap->pop(class_table[size]);
     if (block != nullptr) [[likely]]
       return block;
   }
@@ -92,7 +92,7 @@ void* try_once(std::size_t size, std::size_t align) noexcept {
 
 [[gnu::always_inline]] inline void* new_block_nothrow(std::size_t size) noexcept {
   if (size <= kTableMax) [[likely]] {
-    void* block = current_heap->pop(kClassTable[size]);
+    void* block = current_heap->pop(class_table[size]);
     if (block != nullptr) [[likely]]
       return block;
   }

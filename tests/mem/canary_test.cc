@@ -57,55 +57,27 @@ TEST_F(Canary, AZeroBeyondTheEndIsSeen) {
   EXPECT_FALSE(canary::holds(block() + 64, 24));
 }
 
-TEST_F(Canary, AFreedBlockIsZeroWhereItBeginsAndWhereItEnds) {
-  for (const std::size_t bytes : kBlocks) {
-    for (std::size_t slack = 16; slack <= bytes - 16; ++slack) {
-      const std::size_t size = bytes - slack;
-      use(bytes, size);
-      canary::retire(block(), size);
-      ASSERT_TRUE(canary::is_untouched(block(), bytes, slack)) << bytes << " " << slack;
-      for (std::size_t at = 0; at < size; ++at) {
-        if (at < 64 || at >= size - 16) {
-          ASSERT_EQ(block()[at], std::byte{0}) << bytes << " " << slack << " " << at;
-        }
-      }
+TEST_F(Canary, AClearedBlockIsZeroWhereItBeginsAndWhereItEndsAndNowhereElse) {
+  for (std::size_t size = 16; size <= 2048; ++size) {
+    std::memset(room_.data(), 0x61, room_.size());
+    canary::clear(block(), size);
+    ASSERT_TRUE(canary::is_clear(block(), size)) << size;
+    for (std::size_t at = 0; at < size; ++at) {
+      ASSERT_EQ(block()[at] == std::byte{0}, at < 64 || at >= size - 16) << size << " " << at;
+    }
+    ASSERT_EQ(block()[-1], std::byte{0x61});
+    ASSERT_EQ(block()[size], std::byte{0x61});
+  }
+}
+
+TEST_F(Canary, AWriteIntoTheFirst64BytesOrTheLast16OfAClearedBlockIsSeen) {
+  for (const std::size_t size : {16U, 17U, 40U, 64U, 65U, 100U, 2000U}) {
+    for (std::size_t at = 0; at < size; ++at) {
+      canary::clear(block(), size);
+      block()[at] = std::byte{0x78};
+      ASSERT_EQ(canary::is_clear(block(), size), at >= 64 && at < size - 16) << size << " " << at;
     }
   }
-}
-
-TEST_F(Canary, AWriteIntoTheFirst64BytesOfAFreedBlockIsSeen) {
-  for (const std::size_t bytes : kBlocks) {
-    for (std::size_t slack = 16; slack <= bytes - 16; ++slack) {
-      for (std::size_t at = 0; at < 64 && at < bytes - slack; ++at) {
-        use(bytes, bytes - slack);
-        canary::retire(block(), bytes - slack);
-        block()[at] = std::byte{0x78};
-        ASSERT_FALSE(canary::is_untouched(block(), bytes, slack)) << bytes << " " << slack << " " << at;
-      }
-    }
-  }
-}
-
-TEST_F(Canary, AnyMemoryBecomesAFreeBlock) {
-  for (const std::size_t bytes : kBlocks) {
-    std::memset(room_.data(), 0x55, room_.size());
-    canary::make_free(block(), bytes);
-    EXPECT_TRUE(canary::is_untouched(block(), bytes, canary::kBytes)) << bytes;
-    EXPECT_EQ(block()[-1], std::byte{0x55});
-    EXPECT_EQ(block()[bytes], std::byte{0x55});
-  }
-}
-
-TEST(BlockState, SaysEverySlackThereIs) {
-  std::array<BlockState, 4> states{};
-  for (std::size_t slack = canary::kBytes; slack < canary::kBytes + 16384; ++slack) {
-    set_slack(states[0], slack);
-    ASSERT_TRUE(is_in_use(states[0]));
-    ASSERT_FALSE(is_in_use(states[1]) || is_in_use(states[2])) << "inside a block no block begins";
-    ASSERT_EQ(slack_of(states[0], states[0]), slack);
-  }
-  EXPECT_EQ(states[3], 0);
-  for (const std::uint8_t state : {kNoBlock, kFreed, kInSlab}) EXPECT_FALSE(is_in_use(state));
 }
 
 }  // namespace

@@ -42,7 +42,9 @@ TEST(HeapOptions, AllOfThemAtOnce) {
   const Options all =
       parsed("hardened,profile=/tmp/a,sample=64k,leaks,report=/tmp/r.json,stats=/run/s,soft=1g,hard=2G");
   EXPECT_TRUE(faults().empty());
-  EXPECT_TRUE(all.hardened && all.sampling);
+  EXPECT_TRUE(all.hardened && !all.full && all.sampling);
+  const Options full = parsed("hardened=full");
+  EXPECT_TRUE(full.hardened && full.full);
   EXPECT_STREQ(all.profile, "/tmp/a");
   EXPECT_EQ(all.sample_bytes, 65536U);
   EXPECT_STREQ(all.leaks, "");
@@ -89,7 +91,7 @@ TEST(HeapOptions, BrokenSizesAndMissingPathsAreFaults) {
     EXPECT_NE(faults()[0].find("needs a path"), std::string::npos);
   }
   parsed("hardened=yes");
-  EXPECT_EQ(faults(), std::vector<std::string>{"hardened=yes: takes no value"});
+  EXPECT_EQ(faults(), std::vector<std::string>{"hardened=yes: has no level but full"});
 }
 
 TEST(HeapOptions, ASoftLimitAboveTheHardOneIsSaid) {
@@ -126,7 +128,7 @@ TEST(HeapOptions, APreloadedProgramSaysAtItsStartWhatItDoesNotUnderstand) {
   EXPECT_EQ(with("fast,soft=1g,report=/dev/null").said, "hello\n");
   const test::Outcome broken = with("hadrened,hard=lots");
   EXPECT_EQ(broken.status, 0);
-  EXPECT_NE(broken.said.find("weft heap: WEFT_HEAP: 'hadrened': no such option; known are hardened, "),
+  EXPECT_NE(broken.said.find("weft heap: WEFT_HEAP: 'hadrened': no such option; known are hardened[=full], "),
             std::string::npos)
       << broken.said;
   EXPECT_NE(broken.said.find("weft heap: WEFT_HEAP: 'hard=lots': needs a size"), std::string::npos) << broken.said;
