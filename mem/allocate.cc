@@ -118,7 +118,6 @@ void release_at(void* block, const Place& place) noexcept {
     Descriptor& run = place.segment->descriptors[place.unit];
     if (block != start_of(run)) fatal("free of an address inside a block", block);
     free_large(run);
-    if (has_heap()) current_heap->shrink_with_process();
     return;
   }
   if (place.entry == 0) fatal("free of an address at which nothing is allocated (freed before?)", block);

@@ -110,7 +110,7 @@ class alignas(256) LocalHeap {
       flush();
     }
   }
-  // Of who has freed: as flush(), once the process holds a sixth less than it did, and 8 MiB.
+  // Of who has freed small blocks: as flush(), once the process holds a sixth less than it did, and 8 MiB.
   void shrink_with_process() noexcept;
   // Of the purge thread, for an owner that sleeps: what it freed for others goes there, and what others freed goes where it belongs. The
   // owner's lists stay, because the fast paths look at nothing but them. False: the owner is awake after all.

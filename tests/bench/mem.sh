@@ -13,9 +13,10 @@ build=${WEFT_BUILD:-$PWD/build/release}
 load=$build/tests/preload/load
 measured=$build/tests/preload/measured
 libraries=/usr/lib/$(uname -m)-linux-gnu
-heaps=(glibc jemalloc mimalloc tcmalloc weft hardened)
+heaps=(glibc jemalloc mimalloc tcmalloc weft hardened full)
 declare -A preload=([glibc]="" [jemalloc]=$libraries/libjemalloc.so.2 [mimalloc]=$libraries/libmimalloc.so.2
-  [tcmalloc]=$libraries/libtcmalloc_minimal.so.4 [weft]=$build/lib/libweft-mem.so [hardened]=$build/lib/libweft-mem.so)
+  [tcmalloc]=$libraries/libtcmalloc_minimal.so.4 [weft]=$build/lib/libweft-mem.so [hardened]=$build/lib/libweft-mem.so
+  [full]=$build/lib/libweft-mem.so)
 for heap in "${heaps[@]}"; do
   [ -z "${preload[$heap]}" ] || [ -e "${preload[$heap]}" ] || { echo "${preload[$heap]} is missing: tools/packages.sh bench" >&2; exit 1; }
 done
@@ -35,7 +36,7 @@ run() {
   said=$(timeout 120 "$measured" "$usage" "$2" "${command[@]}")
   echo "$(cut -d' ' -f1 "$usage") ${said##* }"
 }
-mode() { if [ "$1" = hardened ]; then echo hardened; else echo fast; fi; }
+mode() { case $1 in hardened) echo hardened ;; full) echo hardened=full ;; *) echo fast ;; esac; }
 for name in "${loads[@]}"; do
   for round in $(seq "$rounds"); do
     for heap in "${heaps[@]}"; do
