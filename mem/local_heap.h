@@ -237,4 +237,13 @@ class alignas(256) LocalHeap {
   friend class Changing;
 };
 
+// The heap is in the middle of a change: a visitor waits, and a fork() of another thread loses it.
+class Changing {
+ public:
+  explicit Changing(LocalHeap& heap) noexcept : guard_(heap.turn_, BiasedLock::Use::kSlabs) {}
+
+ private:
+  BiasedLock::Guard guard_;
+};
+
 }  // namespace weft::mem

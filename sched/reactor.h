@@ -55,7 +55,8 @@ class Reactor {
   // Of the requests, those a device answers (io.cc counts them): begun and ended so far.
   void device_requests_begin(std::size_t count) noexcept { device_begun_ += count; }
   void device_request_ends() noexcept { ++device_ended_; }
-  [[nodiscard]] bool device_works() const noexcept { return device_begun_ != device_ended_; }
+  [[nodiscard]] std::uint64_t in_flight() const noexcept { return device_begun_ - device_ended_; }
+  [[nodiscard]] bool device_works() const noexcept { return in_flight() != 0; }
   [[nodiscard]] std::uint64_t device_ended() const noexcept { return device_ended_; }
   // From any thread.
   [[nodiscard]] std::uint64_t submitted() const noexcept { return submitted_.load(std::memory_order_relaxed); }
