@@ -6,14 +6,19 @@
 #include <thread>
 
 #include "mem/system_memory.h"
+#include "tests/mem/kernel_barrier.h"
 
 namespace weft::mem {
 namespace {
 
 using Use = BiasedLock::Use;
 
+TEST(BiasedLock, AllThreadsPassABarrierWhereTheKernelHasOne) {
+  EXPECT_EQ(system::barrier_on_all_threads(), test::kernel_has_barrier());
+}
+
 TEST(BiasedLock, AVisitorGoesWhenTheOwnerIsInAndTheOwnerIsNot) {
-  if (!system::barrier_on_all_threads()) GTEST_SKIP() << "this kernel has no membarrier(2)";
+  if (!test::kernel_has_barrier()) GTEST_SKIP() << "this kernel has no membarrier(2)";
   BiasedLock lock;
   lock.enter(Use::kBlocks);
   EXPECT_FALSE(lock.try_visit());
@@ -30,7 +35,7 @@ TEST(BiasedLock, AVisitorGoesWhenTheOwnerIsInAndTheOwnerIsNot) {
 }
 
 TEST(BiasedLock, OwnerAndVisitorAreNeverInTogether) {
-  if (!system::barrier_on_all_threads()) GTEST_SKIP() << "this kernel has no membarrier(2)";
+  if (!test::kernel_has_barrier()) GTEST_SKIP() << "this kernel has no membarrier(2)";
   BiasedLock lock;
   // Not atomic: ThreadSanitizer sees who is not kept out, and so does the sum.
   long sum = 0;

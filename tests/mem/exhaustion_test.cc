@@ -118,6 +118,7 @@ TEST(HeapUnderLimit, DISABLED_FillsEmptiesAndFillsAgain) {
   EXPECT_GT(gather_stats().reserved_bytes, 100UL << 20);
 }
 
+// By name only, as the others: HeapExhaustion.UnderALimitOfAddressSpace... runs it in a process that has the limit.
 TEST(HeapUnderLimit, DISABLED_LongBlocksFindRoomThatShortOnesHad) {
   std::size_t first_count = 0;
   for (int round = 0; round < 5; ++round) {

@@ -20,9 +20,9 @@
 #include "mem/allocate.h"
 #include "mem/heap_registry.h"
 #include "mem/stats.h"
-#include "mem/system_memory.h"
 #include "tests/mem/checked.h"
 #include "tests/mem/commands.h"
+#include "tests/mem/kernel_barrier.h"
 #include "tests/mem/own_process.h"
 #include "tests/support/sanitizer.h"
 
@@ -73,7 +73,7 @@ std::vector<void*> some_blocks(std::size_t count, std::size_t size) {
 }
 
 TEST(HeapTended, WhatOthersFreedOfASleepingThreadGoes) {
-  if (!system::barrier_on_all_threads()) GTEST_SKIP() << "this kernel has no membarrier(2)";
+  if (!test::kernel_has_barrier()) GTEST_SKIP() << "this kernel has no membarrier(2)";
   for (const std::size_t size : {48UL, 700UL, 20000UL, 100000UL}) {
     Sleeper owner;
     std::vector<void*> blocks;
@@ -94,7 +94,7 @@ TEST(HeapTended, WhatOthersFreedOfASleepingThreadGoes) {
 }
 
 TEST(HeapTended, SlabsOfWhichTheOwnerHasBlocksStayWholeAndAreUsedAgain) {
-  if (!system::barrier_on_all_threads()) GTEST_SKIP() << "this kernel has no membarrier(2)";
+  if (!test::kernel_has_barrier()) GTEST_SKIP() << "this kernel has no membarrier(2)";
   Sleeper owner;
   std::vector<void*> blocks;
   owner.run([&] {
@@ -123,7 +123,7 @@ TEST(HeapTended, SlabsOfWhichTheOwnerHasBlocksStayWholeAndAreUsedAgain) {
 
 // Owners that are awake all the time, and somebody who takes them for sleepers.
 TEST(HeapTended, AnOwnerThatIsAwakeLosesNothing) {
-  if (!system::barrier_on_all_threads()) GTEST_SKIP() << "this kernel has no membarrier(2)";
+  if (!test::kernel_has_barrier()) GTEST_SKIP() << "this kernel has no membarrier(2)";
   std::array<std::atomic<void*>, 64> shared{};
   std::atomic<int> running{3};
   std::atomic<int> wrong{0};
