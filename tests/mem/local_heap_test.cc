@@ -72,5 +72,14 @@ TEST(LocalHeap, AListInUseStaysWhileOthersGrow) {
   release_all(others);
 }
 
+// Large blocks come and go in megabytes; a list that went back each time would be made of other pages the next time.
+TEST(LocalHeap, ListsStayWhereLargeBlocksGo) {
+  release_all(blocks_of(320, 8 << 10));
+  const std::size_t waiting = current_heap->waiting_blocks(class_of(320));
+  ASSERT_GT(waiting, 0U);
+  for (int round = 0; round < 3; ++round) release_all(blocks_of(16 << 20, 160 << 20));
+  EXPECT_EQ(current_heap->waiting_blocks(class_of(320)), waiting);
+}
+
 }  // namespace
 }  // namespace weft::mem
